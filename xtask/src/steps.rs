@@ -1,0 +1,154 @@
+//! `cargo xtask test`: the steps, how each is run, and the summary.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::workspace::{cargo, has_cargo_subcommand, target_dir};
+use crate::{fuzz, tidy};
+
+/// How `cargo xtask test` runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Go on after a step that failed
+    #[arg(long)]
+    keep_going: bool,
+    /// Only these steps
+    #[arg(value_name = "STEP", value_parser = clap::builder::PossibleValuesParser::new(STEPS.map(|step| step.name)))]
+    only: Vec<String>,
+}
+
+struct Step {
+    name: &'static str,
+    what: &'static str,
+    run: fn(&Options) -> Result<Outcome>,
+}
+
+/// The order is cheap first, so that a slip is found early. The tests come last: a short run of the fuzz targets finds
+/// broken decoders with less to read.
+const STEPS: [Step; 8] = [
+    Step { name: "fmt", what: "the layout of the code", run: fmt },
+    Step { name: "tidy", what: "the house rules", run: |_| tidy::run().map(Outcome::from_success) },
+    Step { name: "clippy", what: "warnings of the compiler and clippy, denied", run: clippy },
+    Step { name: "deny", what: "licences, banned and doubled dependencies", run: deny },
+    Step { name: "doc", what: "the documentation and its links", run: doc },
+    Step { name: "doctest", what: "the examples in the documentation", run: doctest },
+    Step { name: "fuzz", what: "a short run of every fuzz target", run: |_| fuzz::run() },
+    Step { name: "test", what: "every test, real games among them", run: test },
+];
+
+/// How a step ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Passed,
+    Failed,
+    /// Not run, and why.
+    Skipped(String),
+}
+
+impl Outcome {
+    pub(crate) fn from_success(success: bool) -> Self {
+        if success { Self::Passed } else { Self::Failed }
+    }
+}
+
+/// Runs the steps; true if none failed.
+pub(crate) fn run(options: &Options) -> bool {
+    let mut done = Vec::new();
+    for step in STEPS.iter().filter(|step| options.only.is_empty() || options.only.iter().any(|name| name == step.name))
+    {
+        println!("\n=== {}: {}", step.name, step.what);
+        let start = Instant::now();
+        let outcome = (step.run)(options).unwrap_or_else(|error| {
+            eprintln!("error: {error:#}");
+            Outcome::Failed
+        });
+        if let Outcome::Skipped(why) = &outcome {
+            println!("SKIP {}: {why}", step.name);
+        }
+        let failed = outcome == Outcome::Failed;
+        done.push((step.name, outcome, start.elapsed()));
+        if failed && !options.keep_going {
+            break;
+        }
+    }
+    summarize(&done);
+    done.iter().all(|(_, outcome, _)| *outcome != Outcome::Failed)
+}
+
+fn summarize(done: &[(&str, Outcome, Duration)]) {
+    println!("\n=== summary");
+    for (name, outcome, time) in done {
+        let outcome = match outcome {
+            Outcome::Passed => "ok".to_owned(),
+            Outcome::Failed => "FAILED".to_owned(),
+            Outcome::Skipped(why) => format!("SKIPPED: {why}"),
+        };
+        println!("{name:<8} {:>7.1} s  {outcome}", time.as_secs_f64());
+    }
+    let all: f64 = done.iter().map(|(_, _, time)| time.as_secs_f64()).sum();
+    println!("{:<8} {all:>7.1} s", "all");
+    let count = |wanted: fn(&Outcome) -> bool| done.iter().filter(|(_, outcome, _)| wanted(outcome)).count();
+    println!(
+        "checks: {} passed, {} failed, {} skipped",
+        count(|outcome| *outcome == Outcome::Passed),
+        count(|outcome| *outcome == Outcome::Failed),
+        count(|outcome| matches!(outcome, Outcome::Skipped(_)))
+    );
+}
+
+/// Says the command, runs it, and tells whether it succeeded.
+pub(crate) fn succeeds(command: &mut Command) -> Result<Outcome> {
+    let mut words = vec![command.get_program().to_string_lossy().rsplit('/').next().unwrap_or_default().to_owned()];
+    words.extend(command.get_args().map(|arg| arg.to_string_lossy().into_owned()));
+    println!("$ {}", words.join(" "));
+    let status = command.status().with_context(|| format!("could not run {}", words.join(" ")))?;
+    Ok(Outcome::from_success(status.success()))
+}
+
+fn fmt(_: &Options) -> Result<Outcome> {
+    succeeds(cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy(_: &Options) -> Result<Outcome> {
+    succeeds(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+}
+
+fn deny(_: &Options) -> Result<Outcome> {
+    if !has_cargo_subcommand("deny") {
+        return Ok(Outcome::Skipped("cargo-deny is not installed; cargo install cargo-deny --locked".to_owned()));
+    }
+    // Not `advisories`: its database is a repository to clone, and a check must not depend on the day it runs.
+    succeeds(cargo().args(["deny", "--locked", "check", "bans", "licenses", "sources"]))
+}
+
+fn doc(_: &Options) -> Result<Outcome> {
+    let mut doc = cargo();
+    doc.args(["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
+    succeeds(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn test(options: &Options) -> Result<Outcome> {
+    // The end-to-end tests run the program as it is shipped: built once, here, not by each of them.
+    let mut build = cargo();
+    build.args(["build", "--workspace", "--bins", "--locked"]);
+    if !build.status().context("cargo build")?.success() {
+        return Ok(Outcome::Failed);
+    }
+    let mut test = cargo();
+    test.env("QUARTERDECK_BIN", target_dir()?.join("debug/quarterdeck"));
+    if has_cargo_subcommand("nextest") {
+        test.args(["nextest", "run", "--workspace", "--locked"]);
+    } else {
+        test.args(["test", "--workspace", "--all-targets", "--locked"]);
+    }
+    if options.keep_going {
+        test.arg("--no-fail-fast");
+    }
+    succeeds(&mut test)
+}
+
+fn doctest(_: &Options) -> Result<Outcome> {
+    succeeds(cargo().args(["test", "--workspace", "--doc", "--locked"]))
+}
