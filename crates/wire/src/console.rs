@@ -1,0 +1,178 @@
+//! The WebSocket conversation: what a client may say and what a node says.
+//!
+//! Every message is one JSON object in one text frame: `{"event": string, "args": [string, …]}`. Going out, `args` is a list
+//! of strings or is left out; coming in, clients differ a lot and [`Incoming`] takes what Wings takes (§3.4) and, beyond it,
+//! the bare string that one known client sends.
+
+use std::borrow::Cow;
+
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Names of the events a client sends.
+pub mod client {
+    /// Authenticate, or renew.
+    pub const AUTH: &str = "auth";
+    /// The last lines, please.
+    pub const SEND_LOGS: &str = "send logs";
+    /// One `stats`, please.
+    pub const SEND_STATS: &str = "send stats";
+    /// A power action.
+    pub const SET_STATE: &str = "set state";
+    /// Text for the game's stdin.
+    pub const SEND_COMMAND: &str = "send command";
+}
+
+/// A message from a client, decoded as leniently as known clients need.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Incoming {
+    /// The event's name, exactly as sent.
+    pub event: String,
+    /// All arguments joined without a separator, as Wings does: `["a","b"]` is `ab`; `[null]`, `[]`, `null` and a missing list
+    /// are the empty string; a bare string counts as a list of one. Numbers and objects fail the whole message.
+    #[serde(default, deserialize_with = "joined")]
+    pub args: String,
+}
+
+impl Incoming {
+    /// Reads a text frame. `None` for whatever Wings ignores: text that is not JSON, that is no object, or whose members have
+    /// other types.
+    pub fn decode(frame: &str) -> Option<Self> {
+        // Without this check serde would take a list for a struct.
+        frame.trim_start().starts_with('{').then(|| serde_json::from_str(frame).ok()).flatten()
+    }
+}
+
+fn joined<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    struct Joined;
+    impl<'de> Visitor<'de> for Joined {
+        type Value = String;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list of strings and nulls, a string, or null")
+        }
+        fn visit_unit<E: de::Error>(self) -> Result<String, E> {
+            Ok(String::new())
+        }
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<String, A::Error> {
+            let mut all = String::new();
+            while let Some(item) = seq.next_element::<Option<Cow<'de, str>>>()? {
+                all.push_str(item.as_deref().unwrap_or_default());
+            }
+            Ok(all)
+        }
+    }
+    deserializer.deserialize_any(Joined)
+}
+
+/// A message from the node. Its JSON has no `args` member when the event has no arguments, as in the public documents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The token is in force.
+    AuthSuccess,
+    /// The token ends within a minute: renew.
+    TokenExpiring,
+    /// The token has ended; nothing but this and answers is sent until a renewal.
+    TokenExpired,
+    /// The token is the problem. The stock interface renews if the text contains one of two known strings, and gives up on
+    /// any other (§11.1).
+    JwtError(String),
+    /// A request failed.
+    DaemonError(String),
+    /// A notice of the node that is not console output.
+    DaemonMessage(String),
+    /// Messages were discarded; the argument is the event's name, or `global`.
+    Throttled(String),
+    /// The state changed, or was asked for by authenticating.
+    Status(crate::server::State),
+    /// One sample, as a JSON document in a string.
+    Stats(String),
+    /// One line of the console.
+    ConsoleOutput(String),
+    /// The server was removed from this node.
+    Deleted,
+}
+
+impl Event {
+    /// The event's name on the wire.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AuthSuccess => "auth success",
+            Self::TokenExpiring => "token expiring",
+            Self::TokenExpired => "token expired",
+            Self::JwtError(_) => "jwt error",
+            Self::DaemonError(_) => "daemon error",
+            Self::DaemonMessage(_) => "daemon message",
+            Self::Throttled(_) => "throttled",
+            Self::Status(_) => "status",
+            Self::Stats(_) => "stats",
+            Self::ConsoleOutput(_) => "console output",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// The argument, if the event has one.
+    pub fn arg(&self) -> Option<&str> {
+        match self {
+            Self::AuthSuccess | Self::TokenExpiring | Self::TokenExpired => None,
+            Self::JwtError(text)
+            | Self::DaemonError(text)
+            | Self::DaemonMessage(text)
+            | Self::Throttled(text)
+            | Self::Stats(text)
+            | Self::ConsoleOutput(text) => Some(text),
+            Self::Status(state) => Some(state.as_str()),
+            // Wings encodes a JSON null once more, as a string (§6.1).
+            Self::Deleted => Some("null"),
+        }
+    }
+
+    /// The text frame. `always_args` writes `"args":[]` where there are none, for clients that spread it (§11.3).
+    pub fn frame(&self, always_args: bool) -> String {
+        frame(self.name(), self.arg(), always_args)
+    }
+}
+
+/// A `console output` frame for one line, without owning the line first.
+pub fn console_output_frame(line: &str) -> String {
+    frame("console output", Some(line), false)
+}
+
+fn frame(event: &str, arg: Option<&str>, always_args: bool) -> String {
+    struct Frame<'a> {
+        event: &'a str,
+        arg: Option<&'a str>,
+        always_args: bool,
+    }
+    impl Serialize for Frame<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let with_args = self.arg.is_some() || self.always_args;
+            let mut out = serializer.serialize_struct("Frame", 1 + usize::from(with_args))?;
+            out.serialize_field("event", self.event)?;
+            if with_args {
+                out.serialize_field("args", self.arg.as_slice())?;
+            }
+            out.end()
+        }
+    }
+    // Strings and lists of strings always have a JSON form.
+    serde_json::to_string(&Frame { event, arg, always_args }).unwrap_or_default()
+}
+
+/// A message as a client of ours reads it: any event name, arguments as sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The event's name.
+    pub event: String,
+    /// Its arguments; missing and null are the empty list.
+    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+}
+
+fn nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::<Vec<String>>::deserialize(deserializer)?.unwrap_or_default())
+}
