@@ -1,0 +1,9 @@
+//! The log: numbering, writing, recovering, full disks, and everything that is decoded.
+#![allow(clippy::unwrap_used)]
+
+mod codes;
+mod disk;
+mod lines;
+mod reading;
+mod recovery;
+mod writing;
