@@ -1,0 +1,124 @@
+//! What daemons ask for.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use spool::InPayload;
+use spool::message::{Hello, Outcome, Reply, Request, RunState, Scope, StopBy, VERSION_MAX, VERSION_MIN};
+
+use super::{Phase, Run};
+use crate::input::without_newline;
+use crate::{now_ms, tree};
+
+impl Run {
+    /// Does it, and returns what to answer, if anything.
+    pub(super) fn deal(&mut self, request: Request<'_>) -> Option<Reply> {
+        match request {
+            Request::Hello => return Some(Reply::Hello(self.hello())),
+            Request::Write { request_id, user, bytes } => {
+                let outcome = self.write(request_id, user, bytes);
+                return Some(Reply::Answer { request_id, outcome });
+            }
+            Request::Note { request_id, text } => {
+                let outcome = if self.known_ids.contains(request_id) {
+                    Outcome::AlreadyDone
+                } else {
+                    self.known_ids.add(request_id);
+                    // If the disk does not take it, it is counted with what else is missing.
+                    let _ = self.writer.append_note(text, now_ms());
+                    Outcome::Accepted
+                };
+                return Some(Reply::Answer { request_id, outcome });
+            }
+            Request::Signal { signal, scope } => self.signal(signal, scope),
+            Request::Stop { grace_ms, by } => self.stop(grace_ms, by),
+            Request::Resize { rows, columns } => self.console.resize(rows, columns),
+            Request::Kill => self.kill(),
+            Request::Unknown { letter } => return Some(Reply::Unknown { letter }),
+        }
+        None
+    }
+
+    pub(super) fn hello(&self) -> Hello {
+        let (pos, line) = self.writer.position();
+        let losses = self.writer.losses();
+        Hello {
+            versions: (VERSION_MIN, VERSION_MAX),
+            state: match self.phase {
+                Phase::Running => RunState::Running,
+                Phase::Stopping { .. } => RunState::Stopping,
+                Phase::Killing { .. } => RunState::Killing,
+                Phase::Draining { .. } | Phase::Clearing { .. } | Phase::Over { .. } => RunState::Ended,
+            },
+            terminal: self.console.terminal,
+            shim_pid: std::process::id(),
+            game_pid: self.game.pid_number(),
+            start_ticks: self.game.start_ticks,
+            started_ms: self.game.started_ms,
+            run_id: self.game.run_id,
+            pos,
+            line,
+            lost_bytes: losses.bytes,
+            lost_lines: losses.lines,
+            queued_bytes: u32::try_from(self.input.queued_bytes()).unwrap_or(u32::MAX),
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// Whether the game can be talked to.
+    fn is_alive(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Stopping { .. })
+    }
+
+    fn write(&mut self, request_id: u64, user: &str, bytes: &[u8]) -> Outcome {
+        if self.known_ids.contains(request_id) {
+            return Outcome::AlreadyDone;
+        }
+        if !self.is_alive() {
+            return Outcome::NotRunning;
+        }
+        if self.input.is_closed() {
+            return Outcome::InputClosed;
+        }
+        if !self.input.has_room_for(bytes.len()) {
+            return Outcome::Busy;
+        }
+        self.known_ids.add(request_id);
+        self.input_for_game(&InPayload { request_id, user, bytes: without_newline(bytes) }, bytes);
+        Outcome::Accepted
+    }
+
+    /// First the log, then the game: what it answers comes after what was asked.
+    fn input_for_game(&mut self, payload: &InPayload<'_>, bytes: &[u8]) {
+        let _ = self.writer.append_in(payload, now_ms());
+        self.input.push(bytes);
+        self.flush_input();
+    }
+
+    fn signal(&mut self, signal: i32, scope: Scope) {
+        let Some(signal) = Signal::from_named_raw(signal).filter(|_| self.is_alive()) else { return };
+        // Only while the main process has not been waited for, so its number is its own.
+        let game = self.game.pid;
+        match scope {
+            Scope::Main => drop(rustix::process::kill_process(game, signal)),
+            Scope::Group => drop(rustix::process::kill_process_group(game, signal)),
+            Scope::All => tree::signal_all(Some(game), signal),
+        }
+    }
+
+    fn stop(&mut self, grace_ms: u32, by: StopBy<'_>) {
+        if !self.is_alive() {
+            return;
+        }
+        match by {
+            StopBy::Signal(signal) => self.signal(signal, Scope::Group),
+            // Taken even if the queue is full: the deadline is near, and a stop cannot be asked to come again.
+            StopBy::Input(bytes) if !bytes.is_empty() && !self.input.is_closed() => {
+                self.input_for_game(&InPayload { request_id: 0, user: "", bytes: without_newline(bytes) }, bytes);
+            }
+            StopBy::Input(_) => {}
+        }
+        let grace = Duration::from_millis(u64::from(grace_ms));
+        self.phase = Phase::Stopping { deadline: Instant::now() + grace };
+    }
+}
