@@ -1,0 +1,111 @@
+//! Settings of a node. Every limit is here or a constant beside the code it bounds; ARCHITECTURE.md lists them all.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use engine::session::Policy;
+use ipnet::IpNet;
+use uuid::Uuid;
+
+/// How a node runs. Start from [`Config::new`] and change what differs.
+#[derive(Clone)]
+pub struct Config {
+    /// Folder for everything this node keeps: `servers/`, `bin/`.
+    pub data_dir: PathBuf,
+    /// Which node this is on its panel.
+    pub node_uuid: Uuid,
+    /// Public half of the node's credentials: 16 characters.
+    pub token_id: String,
+    /// Secret half: 64 characters. Also the key of console tokens.
+    pub token: String,
+    /// The panel's base URL, without a slash at the end.
+    pub remote: String,
+    /// Name in front of the daemon's own console lines.
+    pub app_name: String,
+    /// Proxies whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Origins of web pages that may open a console, besides the panel's own and the host itself; `*` for all.
+    pub allowed_origins: Vec<String>,
+    /// Whether a connection without an `Origin` header is refused, as stock Wings does.
+    pub require_origin: bool,
+    /// Whether tokens must carry the `websocket` scope; off only for panels older than 1.12.3.
+    pub require_scope: bool,
+    /// Whether events without arguments carry `"args":[]`, for clients that need the member.
+    pub always_args: bool,
+    /// Whether a typed command is shown in the console as a line of its own.
+    pub echo_commands: bool,
+    /// Lines that `send logs` answers with.
+    pub log_lines: u64,
+    /// Bytes of the largest frame a client may send; more closes with 1009. A command of the largest size fits.
+    pub frame_bytes_max: usize,
+    /// Connections of one user to one server; one more is told so and closed with 1013.
+    pub connections_per_user_max: usize,
+    /// Connections of the whole node that have not authenticated yet; one more is answered 503.
+    pub unauthenticated_max: usize,
+    /// How many of them may come from one address.
+    pub unauthenticated_per_address_max: usize,
+    /// How long one batch may take to write before the viewer counts as stuck.
+    pub write_timeout: Duration,
+    /// Silence on our side after which a ping is sent.
+    pub ping_after: Duration,
+    /// Silence of the other side after a ping that ends the connection.
+    pub pong_timeout: Duration,
+    /// The console session's own times and limits.
+    pub session: Policy,
+    /// Bytes of one log segment.
+    pub segment_bytes: u64,
+    /// Bytes of log kept per server.
+    pub retain_bytes: u64,
+    /// Grace of a stop when the server's definition names none.
+    pub stop_grace: Duration,
+}
+
+impl Config {
+    /// The defaults, with what has none.
+    pub fn new(
+        data_dir: PathBuf,
+        node_uuid: Uuid,
+        token_id: impl Into<String>,
+        token: impl Into<String>,
+        remote: &str,
+    ) -> Self {
+        Self {
+            data_dir,
+            node_uuid,
+            token_id: token_id.into(),
+            token: token.into(),
+            remote: remote.trim_end_matches('/').to_owned(),
+            app_name: "Quarterdeck".to_owned(),
+            trusted_proxies: Vec::new(),
+            allowed_origins: Vec::new(),
+            require_origin: false,
+            require_scope: true,
+            always_args: false,
+            echo_commands: true,
+            log_lines: 150,
+            frame_bytes_max: 8192,
+            connections_per_user_max: 64,
+            unauthenticated_max: 1024,
+            unauthenticated_per_address_max: 128,
+            write_timeout: Duration::from_secs(30),
+            ping_after: Duration::from_secs(30),
+            pong_timeout: Duration::from_mins(1),
+            session: Policy::default(),
+            segment_bytes: 1024 * 1024,
+            retain_bytes: 64 * 1024 * 1024,
+            stop_grace: Duration::from_mins(10),
+        }
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("data_dir", &self.data_dir)
+            .field("node_uuid", &self.node_uuid)
+            .field("token_id", &self.token_id)
+            .field("token", &"(secret)")
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
+    }
+}

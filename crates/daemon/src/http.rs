@@ -1,0 +1,199 @@
+//! The node's own HTTP API as far as console and power go (protocol reference §9.4), and the door to the console socket.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use subtle::ConstantTimeEq;
+use wire::ids::ServerId;
+use wire::node::{Commands, CreateServer, DeauthorizeUser, DenyTokens, Logs, Power, ServerDetails, SystemInfo};
+
+use crate::clock;
+use crate::hub::Line;
+use crate::node::Node;
+use crate::problem::{Problem, identify};
+use crate::server::{Asker, Server};
+use crate::socket::handshake;
+
+/// Bytes of a request body; more is answered 413.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Lines a caller of `logs` may ask for, and gets without asking.
+const LOGS_SIZE: std::ops::RangeInclusive<u64> = 1..=100;
+/// Longest wait for a power action under way, and the one used for values outside the range.
+const WAIT_SECONDS_MAX: u32 = 300;
+const WAIT_SECONDS_DEFAULT: u32 = 30;
+
+pub(crate) type Answer<T> = Result<T, Problem>;
+type Body<T> = Result<Json<T>, JsonRejection>;
+
+/// All routes of a node.
+pub(crate) fn router(node: Arc<Node>) -> Router {
+    let agent = format!("Quarterdeck/v{} (id:{})", env!("CARGO_PKG_VERSION"), node.config.token_id);
+    let agent = HeaderValue::from_str(&agent).unwrap_or(HeaderValue::from_static("Quarterdeck"));
+    let guarded = Router::new()
+        .route("/api/system", get(system))
+        .route("/api/servers", get(servers).post(create))
+        .route("/api/servers/{server}", get(details).delete(delete))
+        .route("/api/servers/{server}/logs", get(logs))
+        .route("/api/servers/{server}/power", post(power))
+        .route("/api/servers/{server}/commands", post(commands))
+        .route("/api/servers/{server}/sync", post(sync))
+        .route("/api/servers/{server}/ws/deny", post(deny))
+        .route("/api/deauthorize-user", post(deauthorize))
+        .layer(middleware::from_fn_with_state(node.clone(), authenticate));
+    Router::new()
+        .route("/api/servers/{server}/ws", get(handshake::open))
+        .merge(guarded)
+        .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no such method here"))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(move |request: Request, next: Next| identify(agent.clone(), request, next)))
+        .with_state(node)
+}
+
+/// Only the panel may call: the node's secret as Bearer, compared in constant time.
+async fn authenticate(State(node): State<Arc<Node>>, headers: HeaderMap, request: Request, next: Next) -> Response {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let Some(secret) = given.and_then(|value| value.strip_prefix("Bearer ")) else {
+        return Problem::new(StatusCode::UNAUTHORIZED, "send the node's token as Authorization: Bearer")
+            .into_response();
+    };
+    if !bool::from(secret.as_bytes().ct_eq(node.config.token.as_bytes())) {
+        return Problem::new(StatusCode::FORBIDDEN, "this is not the node's token").into_response();
+    }
+    next.run(request).await
+}
+
+/// The server a path names: by its full uuid only.
+pub(crate) fn server(node: &Node, id: &str) -> Answer<Server> {
+    id.parse().ok().and_then(|id: ServerId| node.server(id)).ok_or_else(Problem::no_server)
+}
+
+fn body<T>(body: Body<T>) -> Answer<T> {
+    body.map(|Json(value)| value).map_err(|rejection| {
+        let status = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Problem::new(status, rejection.body_text())
+    })
+}
+
+async fn system(State(node): State<Arc<Node>>) -> Json<SystemInfo> {
+    let uname = rustix::system::uname();
+    Json(SystemInfo {
+        architecture: std::env::consts::ARCH.to_owned(),
+        cpu_count: std::thread::available_parallelism().map_or(1, usize::from),
+        kernel_version: uname.release().to_string_lossy().into_owned(),
+        os: std::env::consts::OS.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        isolation: Some(node.machine.isolation()),
+    })
+}
+
+async fn servers(State(node): State<Arc<Node>>) -> Json<Vec<ServerDetails>> {
+    Json(node.servers().iter().map(Server::details).collect())
+}
+
+async fn create(State(node): State<Arc<Node>>, given: Body<CreateServer>) -> Answer<StatusCode> {
+    let CreateServer { uuid, start_on_completion } = body(given)?;
+    let definition = node.remote.server(uuid).await.map_err(|error| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the server's definition cannot be had: {error}"))
+    })?;
+    let server = node.add(definition).await.map_err(|error| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the server cannot be set up: {error}"))
+    })?;
+    if start_on_completion {
+        // Accepted is all this answer says; how the start went is in the console and in the state.
+        drop(server.power(wire::server::PowerAction::Start, Asker { user: None, ip: None }, 0));
+    }
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn details(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer<Json<ServerDetails>> {
+    let server = server(&node, &id)?;
+    server.want_stats();
+    Ok(Json(server.details()))
+}
+
+async fn delete(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer<StatusCode> {
+    let server = server(&node, &id)?;
+    node.remove(&server).await.map_err(|error| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the server's files cannot be removed: {error}"))
+    })?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct LogsQuery {
+    size: Option<u64>,
+}
+
+async fn logs(
+    State(node): State<Arc<Node>>,
+    Path(id): Path<String>,
+    query: Result<Query<LogsQuery>, axum::extract::rejection::QueryRejection>,
+) -> Answer<Json<Logs>> {
+    let server = server(&node, &id)?;
+    let size = query.ok().and_then(|Query(query)| query.size).unwrap_or(*LOGS_SIZE.end());
+    let size = size.clamp(*LOGS_SIZE.start(), *LOGS_SIZE.end());
+    let lines =
+        server.console().last(size).await.map_err(|error| {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the log cannot be read: {error}"))
+        })?;
+    Ok(Json(Logs { data: lines.into_iter().filter(Line::is_shown).map(|line| line.text.to_string()).collect() }))
+}
+
+async fn power(State(node): State<Arc<Node>>, Path(id): Path<String>, given: Body<Power>) -> Answer<StatusCode> {
+    let server = server(&node, &id)?;
+    let Power { action, wait_seconds, user } = body(given)?;
+    let wait = match wait_seconds.unwrap_or(0) {
+        seconds if seconds <= WAIT_SECONDS_MAX => seconds,
+        _ => WAIT_SECONDS_DEFAULT,
+    };
+    let answer = server.power(action, Asker { user, ip: None }, u64::from(wait) * 1000);
+    // A refusal that is known at once is an answer; anything slower shows in the console and in the state.
+    if let Some(refused) = server.quick(answer).await {
+        return Err(refused.into());
+    }
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn commands(State(node): State<Arc<Node>>, Path(id): Path<String>, given: Body<Commands>) -> Answer<StatusCode> {
+    let server = server(&node, &id)?;
+    let Commands { commands, user } = body(given)?;
+    for command in commands {
+        let command = engine::session::command_text(&command, node.config.session.command_bytes_max)
+            .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?
+            .to_owned();
+        server.command(command, Asker { user, ip: None }).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn sync(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer<StatusCode> {
+    let server = server(&node, &id)?;
+    let definition = node.remote.server(server.id()).await.map_err(|error| {
+        Problem::new(StatusCode::BAD_GATEWAY, format!("the server's definition cannot be had: {error}"))
+    })?;
+    server.configure(definition).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn deny(State(node): State<Arc<Node>>, Path(id): Path<String>, given: Body<DenyTokens>) -> Answer<StatusCode> {
+    server(&node, &id)?;
+    node.revocations.deny_tokens(&body(given)?.jtis, clock::now());
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn deauthorize(State(node): State<Arc<Node>>, given: Body<DeauthorizeUser>) -> Answer<StatusCode> {
+    let DeauthorizeUser { user, servers } = body(given)?;
+    node.revocations.deny_user(user, &servers, clock::now());
+    Ok(StatusCode::NO_CONTENT)
+}

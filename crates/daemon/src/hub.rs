@@ -1,0 +1,229 @@
+//! The newest lines and state changes of one server, shared by all its viewers.
+//!
+//! A viewer is a cursor: it waits until the head has passed it (a value, not an edge) and reads. Nothing here is per viewer, so
+//! a viewer that reads slowly costs nothing and slows nobody. What has left the ring is still on disk: see `console`.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use wire::ids::Seq;
+use wire::server::State;
+
+/// Lines kept in memory; older ones are read from disk.
+const RING_LINES_MAX: usize = 1000;
+/// Bytes of frames kept in memory, whatever their number.
+const RING_BYTES_MAX: usize = 1024 * 1024;
+/// State changes kept; a viewer further behind is told the newest only.
+const CHANGES_MAX: usize = 64;
+
+/// One line as viewers get it.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    /// Its number.
+    pub(crate) seq: Seq,
+    /// Its text, as `console output` carries it.
+    pub(crate) text: Arc<str>,
+    /// The text frame for the plain protocol, encoded once for everybody.
+    pub(crate) frame: Bytes,
+}
+
+impl Line {
+    /// Encodes a line. The only place that does.
+    pub(crate) fn new(seq: Seq, text: &str) -> Self {
+        let frame = Bytes::from(wire::console::console_output_frame(text));
+        Self { seq, text: Arc::from(text), frame }
+    }
+
+    /// A line that has a number but is not shown.
+    pub(crate) fn hidden(seq: Seq) -> Self {
+        Self { seq, text: Arc::from(""), frame: Bytes::new() }
+    }
+
+    /// Whether viewers see it.
+    pub(crate) fn is_shown(&self) -> bool {
+        !self.frame.is_empty()
+    }
+}
+
+/// What a read from the ring gives.
+pub(crate) enum Read {
+    /// Lines in order; empty when the cursor is at the head.
+    Lines(Vec<Line>),
+    /// The cursor is below the ring, which begins at this number.
+    Below(Seq),
+}
+
+#[derive(Default)]
+struct Ring {
+    lines: VecDeque<Line>,
+    bytes: usize,
+}
+
+/// See the module.
+pub(crate) struct Hub {
+    ring: Mutex<Ring>,
+    head: watch::Sender<Seq>,
+    changes: Mutex<VecDeque<State>>,
+    changed: watch::Sender<u64>,
+}
+
+impl Hub {
+    /// A hub whose next line will be `next`.
+    pub(crate) fn new(next: Seq, state: State) -> Self {
+        Self {
+            ring: Mutex::default(),
+            head: watch::Sender::new(next),
+            changes: Mutex::new(VecDeque::from([state])),
+            changed: watch::Sender::new(1),
+        }
+    }
+
+    /// The number the next line will get.
+    pub(crate) fn next(&self) -> Seq {
+        *self.head.borrow()
+    }
+
+    /// Follows the head.
+    pub(crate) fn head(&self) -> watch::Receiver<Seq> {
+        self.head.subscribe()
+    }
+
+    /// Appends lines and moves the head to `next`, which is at least the number after the last of them. Lines that were lost
+    /// have numbers but are not in the ring: cursors find that out by reading the log.
+    pub(crate) fn push(&self, lines: Vec<Line>, next: Seq) {
+        {
+            let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+            for line in lines {
+                // The ring holds consecutive numbers; after a jump only what follows is in memory.
+                if ring.lines.back().is_some_and(|last| last.seq.next() != line.seq) {
+                    ring.lines.clear();
+                    ring.bytes = 0;
+                }
+                ring.bytes += line.frame.len();
+                ring.lines.push_back(line);
+                while ring.lines.len() > RING_LINES_MAX || (ring.bytes > RING_BYTES_MAX && ring.lines.len() > 1) {
+                    let dropped = ring.lines.pop_front().map_or(0, |old| old.frame.len());
+                    ring.bytes -= dropped;
+                }
+            }
+            if ring.lines.back().is_some_and(|last| last.seq.next() != next) {
+                ring.lines.clear();
+                ring.bytes = 0;
+            }
+        }
+        self.head.send_if_modified(|head| {
+            let moved = next > *head;
+            *head = (*head).max(next);
+            moved
+        });
+    }
+
+    /// Reads from a number, at most `lines_max` lines.
+    pub(crate) fn read(&self, from: Seq, lines_max: usize) -> Read {
+        let head = self.next();
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        if from >= head && ring.lines.back().is_none_or(|last| last.seq < from) {
+            return Read::Lines(Vec::new());
+        }
+        let Some(first) = ring.lines.front().map(|line| line.seq) else { return Read::Below(head) };
+        if from < first {
+            return Read::Below(first);
+        }
+        let skip = usize::try_from(from.0 - first.0).unwrap_or(usize::MAX);
+        Read::Lines(ring.lines.iter().skip(skip).take(lines_max).cloned().collect())
+    }
+
+    /// Records a state change for everybody.
+    pub(crate) fn set_state(&self, state: State) {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        changes.push_back(state);
+        if changes.len() > CHANGES_MAX {
+            changes.pop_front();
+        }
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Follows the number of state changes.
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// The changes after the `seen`-th, oldest first, and their count.
+    pub(crate) fn changes_since(&self, seen: u64) -> (Vec<State>, u64) {
+        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = *self.changed.borrow();
+        let new = usize::try_from(count.saturating_sub(seen)).unwrap_or(usize::MAX);
+        // Fallen further behind than the list is long: the newest says it all.
+        let take = if new > changes.len() { 1 } else { new };
+        (changes.iter().skip(changes.len() - take).copied().collect(), count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(range: std::ops::Range<u64>) -> Vec<Line> {
+        range.map(|n| Line::new(Seq(n), &format!("line {n}"))).collect()
+    }
+
+    fn numbers(read: &Read) -> Option<Vec<u64>> {
+        match read {
+            Read::Lines(lines) => Some(lines.iter().map(|line| line.seq.0).collect()),
+            Read::Below(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_cursor_reads_each_line_once_and_waits_at_the_head() {
+        let hub = Hub::new(Seq(0), State::Offline);
+        hub.push(lines(0..5), Seq(5));
+        assert_eq!(numbers(&hub.read(Seq(0), 3)), Some(vec![0, 1, 2]));
+        assert_eq!(numbers(&hub.read(Seq(3), 9)), Some(vec![3, 4]));
+        assert_eq!(numbers(&hub.read(Seq(5), 9)), Some(vec![]));
+    }
+
+    #[test]
+    fn what_left_the_ring_is_below_it() {
+        let hub = Hub::new(Seq(0), State::Offline);
+        let count = RING_LINES_MAX as u64 + 10;
+        hub.push(lines(0..count), Seq(count));
+        assert!(matches!(hub.read(Seq(9), 1), Read::Below(Seq(10))));
+        assert_eq!(numbers(&hub.read(Seq(10), 1)), Some(vec![10]));
+    }
+
+    #[test]
+    fn the_ring_is_bounded_in_bytes_but_keeps_the_newest_line() {
+        let hub = Hub::new(Seq(0), State::Offline);
+        hub.push(vec![Line::new(Seq(0), &"x".repeat(RING_BYTES_MAX)), Line::new(Seq(1), "y")], Seq(2));
+        assert!(matches!(hub.read(Seq(0), 1), Read::Below(Seq(1))));
+        assert_eq!(numbers(&hub.read(Seq(1), 1)), Some(vec![1]));
+    }
+
+    #[test]
+    fn lost_lines_move_the_head_and_send_cursors_to_the_log() {
+        let hub = Hub::new(Seq(0), State::Offline);
+        hub.push(lines(0..2), Seq(2));
+        hub.push(Vec::new(), Seq(7));
+        assert!(matches!(hub.read(Seq(2), 1), Read::Below(Seq(7))));
+        hub.push(lines(7..8), Seq(8));
+        assert!(matches!(hub.read(Seq(1), 1), Read::Below(Seq(7))));
+        assert_eq!(numbers(&hub.read(Seq(7), 1)), Some(vec![7]));
+    }
+
+    #[test]
+    fn every_state_change_reaches_a_viewer_that_keeps_up() {
+        let hub = Hub::new(Seq(0), State::Offline);
+        let (_, seen) = hub.changes_since(0);
+        hub.set_state(State::Starting);
+        hub.set_state(State::Running);
+        assert_eq!(hub.changes_since(seen).0, vec![State::Starting, State::Running]);
+        for _ in 0..=CHANGES_MAX {
+            hub.set_state(State::Stopping);
+        }
+        hub.set_state(State::Offline);
+        assert_eq!(hub.changes_since(seen).0, vec![State::Offline]);
+    }
+}

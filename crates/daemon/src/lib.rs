@@ -1,0 +1,31 @@
+//! Runs on each node: supervises game servers and serves their consoles.
+//!
+//! The path of a **line**: the shim writes it to the log and rings (`runtime/link`), `server/actor` has `log` read
+//! the new bytes and asks the engine whether the game is ready, `hub` keeps the newest lines, each encoded once, and every
+//! cursor (`console`) in `socket` copies its batch to its viewer.
+//!
+//! The path of a **command**: `socket` gives the frame to `engine::session`, which allows it or not; the handle in `server`
+//! queues it; `server/actor` gives it a number; `runtime/link` carries it to the shim, which writes it once.
+
+mod access;
+mod clock;
+mod config;
+mod console;
+mod http;
+mod hub;
+mod jwt;
+mod log;
+mod node;
+mod origin;
+mod problem;
+mod remote;
+mod runtime;
+mod server;
+mod socket;
+mod stats;
+mod tasks;
+mod waiting;
+
+pub use config::Config;
+pub use node::{Daemon, OpenError};
+pub use remote::RemoteError;

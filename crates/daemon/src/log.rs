@@ -1,0 +1,295 @@
+//! Reads a server's log: follows its end, and reads from any line on. Writing is the shim's, and `server/journal`'s.
+//!
+//! Both ways decode the same frames with the same line rule (`spool::line`), so a line read again is the same line. All of it
+//! blocks and belongs on a blocking thread.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use spool::format::SEGMENT_HEADER_BYTES;
+use spool::{Event, ExitPayload, Frames, LineKind, LineSplitter, SegmentName, StartPayload};
+use wire::ids::Seq;
+
+use crate::hub::Line;
+
+/// Bytes read at once; at least one whole frame fits.
+const READ_BYTES: usize = 128 * 1024;
+/// Segments in a row that retention may take away under a reader. A name that nothing can be opened under would else keep it busy.
+const VANISHED_MAX: u32 = 64;
+/// Segments decoded when a log is opened, so that the newest lines are in memory.
+const WARM_SEGMENTS: usize = 2;
+
+/// How the lines of a log become text for viewers.
+#[derive(Clone, Debug)]
+pub(crate) struct Presentation {
+    /// Name in front of the node's own lines.
+    pub(crate) app_name: String,
+    /// Whether commands are shown.
+    pub(crate) echo_commands: bool,
+}
+
+impl Presentation {
+    fn line(&self, line: &spool::Line<'_>) -> Line {
+        let seq = Seq(line.seq);
+        let text = engine::line::text(line.bytes);
+        match line.kind {
+            LineKind::Output => Line::new(seq, &text),
+            LineKind::Note => Line::new(seq, &engine::line::daemon_line(&self.app_name, &text)),
+            // Who typed it is known here by uuid only, which says nothing to people; the activity log has the name.
+            LineKind::Input { .. } if self.echo_commands => Line::new(seq, &engine::line::echo_line("", &text)),
+            LineKind::Input { .. } => Line::hidden(seq),
+        }
+    }
+}
+
+/// What stands in a log, in order.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// A line; `output` if the game printed it.
+    Line { line: Line, output: bool },
+    /// A run began.
+    Started(StartPayload),
+    /// A run ended.
+    Exited(ExitPayload),
+}
+
+impl Entry {
+    pub(crate) fn into_line(self) -> Option<Line> {
+        match self {
+            Self::Line { line, .. } => Some(line),
+            Self::Started(_) | Self::Exited(_) => None,
+        }
+    }
+}
+
+/// What one look at the end of a log gave.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    pub(crate) entries: Vec<Entry>,
+    /// The number the next line will get; above the last entry's if lines were lost.
+    pub(crate) next: Seq,
+    /// Whether another look would find more at once.
+    pub(crate) more: bool,
+}
+
+struct Open {
+    name: SegmentName,
+    file: File,
+    /// Bytes of frames already decoded.
+    offset: u64,
+}
+
+/// Follows the end of a log.
+pub(crate) struct Tail {
+    dir: PathBuf,
+    presentation: Presentation,
+    splitter: LineSplitter,
+    open: Option<Open>,
+    buffer: Vec<u8>,
+    /// Lines below this number are passed over.
+    from: Seq,
+}
+
+impl Tail {
+    /// Begins at the end, and gives what stands a little before it. The folder need not exist yet.
+    pub(crate) fn open(dir: &Path, presentation: Presentation) -> io::Result<(Self, Vec<Entry>)> {
+        let segments = list(dir)?;
+        let start = segments.len().saturating_sub(WARM_SEGMENTS);
+        let mut tail = Self::at(dir, presentation, segments.get(start), Seq(0))?;
+        let mut entries = Vec::new();
+        // Decoding is faster than any writer may write, so there is an end to it.
+        loop {
+            let news = tail.look(u64::MAX)?;
+            entries.extend(news.entries);
+            if !news.more {
+                return Ok((tail, entries));
+            }
+        }
+    }
+
+    /// Begins with this line, or with the oldest one that is kept.
+    fn open_at(dir: &Path, presentation: &Presentation, from: Seq) -> io::Result<Self> {
+        let mut tries = 0;
+        loop {
+            let segments = list(dir)?;
+            let start = spool::segment::holding(&segments, from.0).unwrap_or(0);
+            tries += 1;
+            match Self::at(dir, presentation.clone(), segments.get(start), from) {
+                // Retention was faster; the oldest segment is another one by now.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < VANISHED_MAX => {}
+                opened => return opened,
+            }
+        }
+    }
+
+    fn at(dir: &Path, presentation: Presentation, name: Option<&SegmentName>, from: Seq) -> io::Result<Self> {
+        let open = match name {
+            Some(name) => Some(Open { file: open(dir, name)?, name: *name, offset: 0 }),
+            None => None,
+        };
+        Ok(Self {
+            dir: dir.to_owned(),
+            presentation,
+            splitter: LineSplitter::new(name.map_or(0, |name| name.base_line)),
+            open,
+            buffer: vec![0; READ_BYTES],
+            from,
+        })
+    }
+
+    /// Decodes what is new. `until` is the position that the writer has announced; a look ends there without asking the
+    /// file system for newer segments. `u64::MAX` looks for all there is.
+    pub(crate) fn look(&mut self, until: u64) -> io::Result<News> {
+        let mut news = News::default();
+        let mut looked_again = false;
+        loop {
+            if self.open.is_none() && !self.advance(&mut news)? {
+                break;
+            }
+            let consumed = self.decode(&mut news)?;
+            if self.pos() >= until {
+                break;
+            }
+            if consumed > 0 {
+                news.more = true;
+                break;
+            }
+            // The writer appends to a segment before it makes the next one: once there is a next one, a second look at this
+            // one sees everything it will ever hold.
+            if self.newer()?.is_none() {
+                break;
+            }
+            if looked_again {
+                self.advance(&mut news)?;
+            }
+            looked_again = !looked_again;
+        }
+        news.next = Seq(self.splitter.next_line());
+        Ok(news)
+    }
+
+    /// The number the next line it decodes will have.
+    pub(crate) fn next(&self) -> Seq {
+        Seq(self.splitter.next_line())
+    }
+
+    fn pos(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.name.base_pos + open.offset)
+    }
+
+    fn newer(&self) -> io::Result<Option<SegmentName>> {
+        let current = self.open.as_ref().map(|open| open.name.base_pos);
+        Ok(list(&self.dir)?.into_iter().find(|name| current.is_none_or(|pos| name.base_pos > pos)))
+    }
+
+    fn advance(&mut self, news: &mut News) -> io::Result<bool> {
+        let mut tries = 0;
+        let (name, file) = loop {
+            let Some(name) = self.newer()? else { return Ok(false) };
+            tries += 1;
+            match open(&self.dir, &name) {
+                // Retention was faster; the next one is another one by now.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < VANISHED_MAX => {}
+                file => break (name, file?),
+            }
+        };
+        let presentation = &self.presentation;
+        if self.open.is_none() {
+            self.splitter = LineSplitter::new(name.base_line);
+        } else {
+            let from = self.from;
+            self.splitter.begin_segment(name.base_line, &mut |event| note(presentation, from, news, event));
+        }
+        self.open = Some(Open { name, file, offset: 0 });
+        Ok(true)
+    }
+
+    fn decode(&mut self, news: &mut News) -> io::Result<usize> {
+        let Some(open) = &mut self.open else { return Ok(0) };
+        let length = read_at(&open.file, &mut self.buffer, SEGMENT_HEADER_BYTES as u64 + open.offset)?;
+        let mut frames = Frames::new(self.buffer.get(..length).unwrap_or_default(), open.name.base_line);
+        let presentation = &self.presentation;
+        for frame in frames.by_ref() {
+            self.splitter.feed(&frame, &mut |event| note(presentation, self.from, news, event));
+        }
+        open.offset += frames.consumed() as u64;
+        Ok(frames.consumed())
+    }
+}
+
+fn note(presentation: &Presentation, from: Seq, news: &mut News, event: Event<'_>) {
+    match event {
+        Event::Line(line) if line.seq < from.0 => {}
+        Event::Line(line) => {
+            let output = line.kind == LineKind::Output;
+            news.entries.push(Entry::Line { line: presentation.line(&line), output });
+        }
+        Event::Started { start, .. } => news.entries.push(Entry::Started(start)),
+        Event::Exited { exit, .. } => news.entries.push(Entry::Exited(exit)),
+        // Numbers that have no line: cursors find the gap when they get there.
+        Event::Gap { .. } => {}
+        Event::Unreadable { kind, .. } => tracing::warn!(?kind, "a frame of a console log makes no sense"),
+    }
+}
+
+/// Reads lines that have left memory, for one reader, from one place on: each byte of the log once, however far it is behind.
+pub(crate) struct Backlog {
+    tail: Tail,
+    /// Decoded and not yet handed out; at most what one read of the file holds.
+    lines: VecDeque<Line>,
+}
+
+impl Backlog {
+    /// Begins with this line, or with the oldest one that is kept.
+    pub(crate) fn open(dir: &Path, presentation: &Presentation, from: Seq) -> io::Result<Self> {
+        Ok(Self { tail: Tail::open_at(dir, presentation, from)?, lines: VecDeque::new() })
+    }
+
+    /// The next lines below `to`: at most `lines_max`, up to the first gap. Empty if there are none.
+    pub(crate) fn read(&mut self, to: Seq, lines_max: usize) -> io::Result<Vec<Line>> {
+        while self.lines.is_empty() && self.tail.next() < to {
+            let news = self.tail.look(u64::MAX)?;
+            self.lines.extend(news.entries.into_iter().filter_map(Entry::into_line));
+            if !news.more {
+                break;
+            }
+        }
+        let mut found: Vec<Line> = Vec::new();
+        while found.len() < lines_max
+            && let Some(line) = self.lines.front()
+            && line.seq < to
+            && found.last().is_none_or(|last| last.seq.next() == line.seq)
+        {
+            found.extend(self.lines.pop_front());
+        }
+        Ok(found)
+    }
+}
+
+/// The segments of a log, oldest first; none if there is no log yet.
+fn list(dir: &Path) -> io::Result<Vec<SegmentName>> {
+    match spool::segment::list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+fn open(dir: &Path, name: &SegmentName) -> io::Result<File> {
+    File::open(dir.join(name.file_name()))
+}
+
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut length = 0;
+    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + length as u64) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}

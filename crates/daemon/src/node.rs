@@ -1,0 +1,295 @@
+//! The node: what all its servers share, the registry of them, and boot and end.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use engine::line::daemon_line;
+use futures_util::StreamExt;
+use wire::ids::ServerId;
+use wire::remote::{Activity, Definition};
+use wire::server::State;
+
+use crate::access::Revocations;
+use crate::config::Config;
+use crate::console::Console;
+use crate::hub::Hub;
+use crate::jwt::TokenKey;
+use crate::log::{Entry, Presentation, Tail};
+use crate::remote::{Remote, RemoteError, Report};
+use crate::runtime::cgroup::Machine;
+use crate::runtime::{process, program};
+use crate::server::actor::Actor;
+use crate::server::journal::Journal;
+use crate::server::record::replace;
+use crate::server::{Asker, DEFINITION_FILE, LOG_DIR, Server, Standing, Status};
+use crate::tasks::{Kind, Tasks, blocking};
+use crate::waiting::WaitingRoom;
+use crate::{clock, http, stats};
+
+/// Folder of all servers, in the node's.
+const SERVERS_DIR: &str = "servers";
+/// Folder of unpacked programs, in the node's.
+const PROGRAMS_DIR: &str = "bin";
+/// How long connections and tasks may take to end.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// Servers taken up at the same time at boot: one whose shim does not answer holds up few others.
+const TAKEN_UP_AT_ONCE: usize = 16;
+
+/// Why a node cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder.
+    #[error("the node's folder {} cannot be used: {source}", .dir.display())]
+    Folder {
+        /// Which.
+        dir: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The HTTP client.
+    #[error("no HTTP client: {0}")]
+    Http(#[from] reqwest::Error),
+}
+
+/// What all servers of a node share.
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) tasks: Tasks,
+    pub(crate) revocations: Revocations,
+    pub(crate) token_key: TokenKey,
+    /// When this node started: older tokens are refused.
+    pub(crate) boot_wall_s: i64,
+    /// Places for connections that have not authenticated yet.
+    pub(crate) waiting: Arc<WaitingRoom>,
+    pub(crate) remote: Remote,
+    pub(crate) machine: Machine,
+    /// The shim's program.
+    pub(crate) shim: PathBuf,
+    /// Our own program, for definitions that run a part of it.
+    pub(crate) program: PathBuf,
+    servers: Mutex<HashMap<ServerId, Server>>,
+}
+
+impl Node {
+    /// The server of this id.
+    pub(crate) fn server(&self, id: ServerId) -> Option<Server> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// All servers, in no order.
+    pub(crate) fn servers(&self) -> Vec<Server> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Tells the panel who did what, unless it was the panel that asked.
+    pub(crate) fn record(&self, server: ServerId, asker: Asker, event: &str, metadata: Option<serde_json::Value>) {
+        let Asker { user, ip: Some(ip) } = asker else { return };
+        let timestamp = jiff::Timestamp::from_millisecond(clock::wall_ms()).unwrap_or_default();
+        self.remote.report(Report::Activity(Activity {
+            user,
+            server,
+            event: event.to_owned(),
+            metadata,
+            ip: Some(ip.to_string()),
+            timestamp: format!("{timestamp:.3}"),
+        }));
+    }
+
+    /// Takes up a server: known ones get the new definition, others are set up and, if a game of theirs lives, joined to it.
+    pub(crate) async fn add(self: &Arc<Self>, definition: Definition) -> std::io::Result<Server> {
+        let id = definition.settings.uuid;
+        if let Some(server) = self.server(id) {
+            server.configure(definition).await;
+            return Ok(server);
+        }
+        let dir = self.config.data_dir.join(SERVERS_DIR).join(id.to_string());
+        let presentation =
+            Presentation { app_name: self.config.app_name.clone(), echo_commands: self.config.echo_commands };
+        let (tail, newest) = {
+            let (dir, presentation, saved) = (dir.clone(), presentation.clone(), serde_json::to_vec(&definition)?);
+            blocking(move || {
+                folder(&dir)?;
+                replace(&dir.join(DEFINITION_FILE), &saved)?;
+                Tail::open(&dir.join(LOG_DIR), presentation)
+            })
+            .await??
+        };
+        // What was printed before is history from the first viewer on; nobody gets it as if it were new.
+        let hub = Hub::new(tail.next(), State::Offline);
+        hub.push(newest.iter().cloned().filter_map(Entry::into_line).collect(), tail.next());
+        let console = Arc::new(Console::new(hub, dir.join(LOG_DIR), presentation));
+        let status = Status {
+            state: State::Offline,
+            standing: if definition.settings.suspended { Standing::Suspended } else { Standing::Active },
+            definition: Arc::new(definition.clone()),
+            pid: None,
+            isolation: self.machine.isolation(),
+            last_exit: None,
+            restart_at_ms: None,
+        };
+        let (server, mailbox) = Server::new(id, dir.clone(), console, status);
+        let known = {
+            let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+            // Two requests at once: the first one sets it up.
+            match servers.get(&id).cloned() {
+                Some(first) => Some(first),
+                None => servers.insert(id, server.clone()),
+            }
+        };
+        if let Some(first) = known {
+            first.configure(definition).await;
+            return Ok(first);
+        }
+        let limits = spool::Limits { segment_bytes: self.config.segment_bytes, retain_bytes: self.config.retain_bytes };
+        let journal = Journal::new(&dir.join(LOG_DIR), limits);
+        let found = process::find(&self.tasks, id, &dir).await;
+        let actor = Actor::new(self.clone(), server.clone(), definition, tail, journal);
+        self.tasks.spawn(Kind::Server, id, actor.run(found, newest, mailbox));
+        Ok(server)
+    }
+
+    /// Deletes a server: its game, its log, its files.
+    pub(crate) async fn remove(&self, server: &Server) -> std::io::Result<()> {
+        server.delete().await;
+        let dir = server.dir().clone();
+        match blocking(move || std::fs::remove_dir_all(dir)).await? {
+            // Somebody else asked for the same.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).remove(&server.id());
+        tracing::info!(server = %server.id(), "server deleted");
+        Ok(())
+    }
+
+    /// The definitions that are kept here, for a start without the panel.
+    async fn kept(&self) -> Vec<Definition> {
+        let dir = self.config.data_dir.join(SERVERS_DIR);
+        let read = blocking(move || {
+            let mut kept = Vec::new();
+            for entry in std::fs::read_dir(dir)?.flatten() {
+                let path = entry.path().join(DEFINITION_FILE);
+                let definition = std::fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+                match definition {
+                    Ok(definition) => kept.push(definition),
+                    Err(error) => tracing::error!(path = %path.display(), %error, "a kept definition cannot be read"),
+                }
+            }
+            Ok::<_, std::io::Error>(kept)
+        });
+        read.await.and_then(|kept| kept).unwrap_or_else(|error| {
+            tracing::error!(%error, "the servers kept here cannot be listed");
+            Vec::new()
+        })
+    }
+
+    async fn take_up(self: &Arc<Self>, definition: Definition) {
+        let id = definition.settings.uuid;
+        if let Err(error) = self.add(definition).await {
+            tracing::error!(server = %id, %error, "the server cannot be set up");
+        }
+    }
+}
+
+/// A node's daemon: its servers, its HTTP API, its sockets.
+#[derive(Clone)]
+pub struct Daemon {
+    node: Arc<Node>,
+}
+
+impl Daemon {
+    /// Prepares the folder and finds out what the machine allows. Nothing runs yet.
+    pub async fn open(config: Config) -> Result<Self, OpenError> {
+        let dir = config.data_dir.clone();
+        let failed = |source| OpenError::Folder { dir: dir.clone(), source };
+        let name = format!("quarterdeck-{}", config.node_uuid.simple().to_string().get(..8).unwrap_or_default());
+        let (machine, shim) = {
+            let dir = dir.clone();
+            blocking(move || {
+                folder(&dir)?;
+                folder(&dir.join(SERVERS_DIR))?;
+                Ok::<_, std::io::Error>((Machine::probe(&name), program::unpack(&dir.join(PROGRAMS_DIR))?))
+            })
+            .await
+            .and_then(|made| made)
+            .map_err(failed)?
+        };
+        let (remote, reports) = Remote::new(&config)?;
+        let tasks = Tasks::default();
+        tasks.spawn_last(Kind::Report, "panel", |ending| remote.clone().deliver(reports, ending));
+        let node = Arc::new(Node {
+            token_key: TokenKey::new(&config.token),
+            waiting: WaitingRoom::new(config.unauthenticated_max, config.unauthenticated_per_address_max),
+            boot_wall_s: clock::now().wall_s(),
+            program: own_program(),
+            revocations: Revocations::default(),
+            servers: Mutex::default(),
+            config,
+            tasks,
+            remote,
+            machine,
+            shim,
+        });
+        node.tasks.spawn(Kind::Stats, "all", stats::run(node.clone()));
+        node.tasks.spawn(Kind::Stats, "directories", stats::walk(node.clone()));
+        Ok(Self { node })
+    }
+
+    /// The node's routes.
+    pub fn router(&self) -> axum::Router {
+        http::router(self.node.clone())
+    }
+
+    /// Takes up the servers kept here, joining games that run, then asks the panel for the newest definitions. Call it when the
+    /// panel can be reached, if it can: an error leaves everything that is kept here in service.
+    pub async fn boot(&self) -> Result<(), RemoteError> {
+        let kept = self.node.kept().await;
+        // Asked again until the panel answers: what is in service by then is as new as what is kept.
+        let new = kept.into_iter().filter(|definition| self.node.server(definition.settings.uuid).is_none());
+        let taking_up = futures_util::stream::iter(new);
+        taking_up.for_each_concurrent(TAKEN_UP_AT_ONCE, |definition| self.node.take_up(definition)).await;
+        self.node.remote.reset().await?;
+        let listed = self.node.remote.servers().await?;
+        for server in self.node.servers() {
+            if !listed.iter().any(|remote| remote.uuid == server.id()) {
+                // Deleting is the panel's to say: it does so by itself when it means it.
+                tracing::warn!(server = %server.id(), "the panel does not list this server; it stays until the panel deletes it");
+            }
+        }
+        for remote in listed {
+            self.node.take_up(remote.definition).await;
+        }
+        tracing::info!(servers = self.node.servers().len(), "node is up");
+        Ok(())
+    }
+
+    /// Tells viewers to come back, delivers what is under way, and ends. Games go on, held by their shims.
+    pub async fn shutdown(&self) {
+        self.node.tasks.end(END_TIMEOUT).await;
+        self.node.machine.tidy();
+    }
+
+    /// A line in the node's own voice, as consoles show it.
+    pub fn voice(&self, text: &str) -> String {
+        daemon_line(&self.node.config.app_name, text)
+    }
+}
+
+/// Our own program's path. When it was replaced while we run, the kernel marks the path as deleted; what is there now is the one to
+/// start.
+fn own_program() -> PathBuf {
+    let path = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("quarterdeck"));
+    match path.to_str().and_then(|text| text.strip_suffix(" (deleted)")) {
+        Some(replaced) => PathBuf::from(replaced),
+        None => path,
+    }
+}
+
+/// Makes a folder that only we may look into.
+fn folder(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}

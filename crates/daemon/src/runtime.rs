@@ -1,0 +1,7 @@
+//! What runs a game: today a process of this machine, held by a shim.
+
+pub(crate) mod cgroup;
+pub(crate) mod link;
+pub(crate) mod process;
+pub(crate) mod program;
+pub(crate) mod traffic;

@@ -1,0 +1,371 @@
+//! Control groups: what this machine allows, and one leaf per server with its limits (v2, v1, or both side by side).
+//!
+//! Only groups of our own are made: `quarterdeck-<node>/<server>` in each usable tree. The shim joins the game to them before it
+//! becomes the game; the shim itself stays outside, so that a memory limit never ends it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use wire::node::Isolation;
+use wire::remote::Build;
+use wire::server::Network;
+
+use crate::runtime::traffic::Traffic;
+
+/// Length of a scheduling period, microseconds.
+const CPU_PERIOD_US: u64 = 100_000;
+const MIB: u64 = 1024 * 1024;
+/// Controllers that carry a limit or a figure.
+const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
+
+/// One mounted tree in which we may make groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Tree {
+    /// Our parent group there.
+    base: PathBuf,
+    /// 1 or 2.
+    version: u8,
+    /// Controllers usable in this tree; a bare v2 tree still counts CPU time and kills.
+    controllers: Vec<String>,
+}
+
+/// What the machine allows, found once at start.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Machine {
+    trees: Vec<Tree>,
+    missing: Vec<String>,
+}
+
+impl Machine {
+    /// Looks for usable trees and makes our parent group in each. `name` tells nodes on one machine apart.
+    pub(crate) fn probe(name: &str) -> Self {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let mut machine = Self::default();
+        let mut reason = "no cgroup tree is mounted".to_owned();
+        for (mount, kind, options) in mounts.lines().filter_map(cgroup_mount) {
+            let found = if kind == "cgroup2" {
+                probe_v2(mount, &own, name)
+            } else {
+                let named: Vec<_> = options.split(',').filter(is_wanted_v1).map(str::to_owned).collect();
+                if named.is_empty() {
+                    continue;
+                }
+                let base = mount.join(name);
+                make(&base).map(|()| Tree { base, version: 1, controllers: named })
+            };
+            match found {
+                Ok(tree) => machine.trees.push(tree),
+                Err(error) => reason = format!("{} is not writable ({error})", mount.display()),
+            }
+        }
+        for controller in CONTROLLERS {
+            if machine.tree(controller).is_none() {
+                let effect =
+                    if controller == "memory" { "the limit is not enforced by the kernel" } else { "no limit" };
+                machine.missing.push(format!("{controller}: {effect}, {reason}"));
+            }
+        }
+        machine
+    }
+
+    /// The rungs that hold for every server of this machine.
+    pub(crate) fn isolation(&self) -> Isolation {
+        let mut active: Vec<String> =
+            ["session", "rlimits", "clean_env", "no_new_privs"].into_iter().map(str::to_owned).collect();
+        for controller in CONTROLLERS {
+            if let Some(tree) = self.tree(controller) {
+                active.push(format!("{controller}:cgroup{}", tree.version));
+            }
+        }
+        if self.trees.iter().any(|tree| tree.version == 2) {
+            active.push("kill:cgroup2".to_owned());
+        }
+        let mut missing = self.missing.clone();
+        missing.push("uid: servers run as the daemon's own user".to_owned());
+        missing.push("landlock, seccomp, namespaces: not used yet".to_owned());
+        missing.push("disk, io, threads: these limits are kept with the server and not enforced".to_owned());
+        Isolation { active, missing }
+    }
+
+    /// Makes a server's leaf and sets its limits.
+    pub(crate) fn leaf(&self, server: &str, build: &Build) -> io::Result<Leaf> {
+        let mut leaf = self.at(server);
+        for (tree, dir) in &leaf.dirs {
+            make(dir)?;
+            limit(tree, dir, build).map_err(|error| {
+                io::Error::new(error.kind(), format!("the limits cannot be set in {}: {error}", dir.display()))
+            })?;
+        }
+        leaf.oom_kills_before = leaf.oom_kills();
+        leaf.traffic = leaf.unified().and_then(|dir| match Traffic::attach(dir) {
+            Ok(traffic) => Some(Arc::new(traffic)),
+            Err(error) => {
+                tracing::debug!(group = %dir.display(), %error, "traffic is not counted");
+                None
+            }
+        });
+        Ok(leaf)
+    }
+
+    /// A server's leaf as an earlier daemon may have left it.
+    pub(crate) fn existing(&self, server: &str) -> Leaf {
+        let mut leaf = self.at(server);
+        leaf.traffic = leaf.unified().and_then(|dir| Traffic::find(dir).ok()).map(Arc::new);
+        leaf
+    }
+
+    fn at(&self, server: &str) -> Leaf {
+        let dirs = self.trees.iter().map(|tree| (tree.clone(), tree.base.join(server))).collect();
+        let mut leaf = Leaf { dirs, traffic: None, oom_kills_before: 0 };
+        leaf.oom_kills_before = leaf.oom_kills();
+        leaf
+    }
+
+    /// Our parent group in the v2 tree.
+    #[cfg(test)]
+    pub(crate) fn unified_base(&self) -> Option<PathBuf> {
+        self.trees.iter().find(|tree| tree.version == 2).map(|tree| tree.base.clone())
+    }
+
+    /// Removes our parent groups if no server is left in them.
+    pub(crate) fn tidy(&self) {
+        for tree in &self.trees {
+            // Fails while a game lives in there, which is as it should be.
+            let _ = fs::remove_dir(&tree.base);
+        }
+    }
+
+    fn tree(&self, controller: &str) -> Option<&Tree> {
+        self.trees.iter().find(|tree| tree.controllers.iter().any(|name| name == controller))
+    }
+}
+
+fn is_wanted_v1(option: &&str) -> bool {
+    CONTROLLERS.contains(option) || *option == "cpuacct"
+}
+
+/// Mount point, type and options of one line of `mountinfo`.
+fn cgroup_mount(line: &str) -> Option<(&Path, &str, &str)> {
+    let (left, right) = line.split_once(" - ")?;
+    let mut right = right.split(' ');
+    let kind = right.next().filter(|kind| matches!(*kind, "cgroup" | "cgroup2"))?;
+    Some((Path::new(left.split(' ').nth(4)?), kind, right.nth(1)?))
+}
+
+/// Finds a place in the v2 tree: at its root, beside everybody else's groups, where we may; else in the group that was handed to
+/// us. Not in the group of a service: its manager could not start us again beside games that live there.
+fn probe_v2(mount: &Path, own: &str, name: &str) -> io::Result<Tree> {
+    let inside = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let at_root = group_v2(mount, name);
+    if inside.is_empty() { at_root } else { at_root.or_else(|_| group_v2(&mount.join(inside), name)) }
+}
+
+fn group_v2(home: &Path, name: &str) -> io::Result<Tree> {
+    let base = home.join(name);
+    make(&base)?;
+    let available = fs::read_to_string(home.join("cgroup.controllers")).unwrap_or_default();
+    let wanted: Vec<_> =
+        available.split_whitespace().filter(|name| CONTROLLERS.contains(name)).map(str::to_owned).collect();
+    if !wanted.is_empty() {
+        let request: Vec<_> = wanted.iter().map(|name| format!("+{name}")).collect();
+        let request = request.join(" ");
+        // Fails in a group with processes of its own; then there is no place for limits in it.
+        let enabled = fs::write(home.join("cgroup.subtree_control"), &request)
+            .and_then(|()| fs::write(base.join("cgroup.subtree_control"), &request));
+        if let Err(error) = enabled {
+            let _ = fs::remove_dir(&base);
+            return Err(error);
+        }
+    }
+    Ok(Tree { base, version: 2, controllers: wanted })
+}
+
+fn make(dir: &Path) -> io::Result<()> {
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+fn limit(tree: &Tree, dir: &Path, build: &Build) -> io::Result<()> {
+    let memory = memory_limit_bytes(build);
+    let has = |name: &str| tree.controllers.iter().any(|controller| controller == name);
+    let set = |file: &str, value: String| fs::write(dir.join(file), value);
+    let swap = u64::try_from(build.swap).ok().map(|mib| mib.saturating_mul(MIB));
+    match tree.version {
+        2.. => {
+            let or_max = |value: Option<u64>| value.map_or_else(|| "max".to_owned(), |value| value.to_string());
+            if has("memory") {
+                set("memory.max", or_max(memory))?;
+                // Without swap accounting in the kernel the file does not exist; then there is nothing to limit.
+                let _ = set("memory.swap.max", or_max(swap.filter(|_| memory.is_some())));
+                let _ = set("memory.oom.group", "1".to_owned());
+            }
+            if has("cpu") {
+                let quota = cpu_quota_us(build);
+                set("cpu.max", format!("{} {CPU_PERIOD_US}", or_max(quota)))?;
+            }
+            if has("pids") {
+                set("pids.max", or_max((build.pids_limit > 0).then_some(build.pids_limit)))?;
+            }
+        }
+        _ => {
+            let or_minus = |value: Option<u64>| value.map_or_else(|| "-1".to_owned(), |value| value.to_string());
+            if has("memory") {
+                // The sum with swap may never be below the memory limit, so it is lifted first and set last.
+                let _ = set("memory.memsw.limit_in_bytes", "-1".to_owned());
+                set("memory.limit_in_bytes", or_minus(memory))?;
+                if let (Some(memory), Some(swap)) = (memory, swap) {
+                    let _ = set("memory.memsw.limit_in_bytes", memory.saturating_add(swap).to_string());
+                }
+            }
+            if has("cpu") {
+                set("cpu.cfs_period_us", CPU_PERIOD_US.to_string())?;
+                let quota = cpu_quota_us(build);
+                set("cpu.cfs_quota_us", or_minus(quota))?;
+            }
+            if has("pids") {
+                let value = if build.pids_limit > 0 { build.pids_limit.to_string() } else { "max".to_owned() };
+                set("pids.max", value)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// CPU time per period; none for 0.
+fn cpu_quota_us(build: &Build) -> Option<u64> {
+    (build.cpu_limit > 0).then(|| build.cpu_limit.saturating_mul(CPU_PERIOD_US) / 100)
+}
+
+/// The limit in bytes with the head-room that game images expect of their panel: 15 % up to 2 GiB, 10 % up to 4, 5 % above
+/// (protocol reference §6.2); none for 0.
+pub(crate) fn memory_limit_bytes(build: &Build) -> Option<u64> {
+    let percent = match build.memory_limit {
+        0 => return None,
+        1..=2048 => 115,
+        2049..=4096 => 110,
+        _ => 105,
+    };
+    Some((build.memory_limit.saturating_mul(MIB) / 100).saturating_mul(percent))
+}
+
+/// One server's groups.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    dirs: Vec<(Tree, PathBuf)>,
+    traffic: Option<Arc<Traffic>>,
+    oom_kills_before: u64,
+}
+
+impl Leaf {
+    /// Files into which a process writes `0` to join.
+    pub(crate) fn procs(&self) -> Vec<PathBuf> {
+        self.dirs.iter().map(|(_, dir)| dir.join("cgroup.procs")).collect()
+    }
+
+    /// Bytes in use without page cache that is easy to drop.
+    pub(crate) fn memory_bytes(&self) -> Option<u64> {
+        let (tree, dir) = self.with("memory")?;
+        let (usage, field) = match tree.version {
+            2 => (number(&dir.join("memory.current"))?, "inactive_file"),
+            _ => (number(&dir.join("memory.usage_in_bytes"))?, "total_inactive_file"),
+        };
+        let inactive = field_of(&dir.join("memory.stat"), field).unwrap_or(0);
+        Some(usage.checked_sub(inactive).unwrap_or(usage))
+    }
+
+    /// The limit the kernel enforces.
+    pub(crate) fn memory_limit_bytes(&self) -> Option<u64> {
+        let (tree, dir) = self.with("memory")?;
+        match tree.version {
+            2 => number(&dir.join("memory.max")),
+            // Without a limit v1 shows the largest multiple of the page size.
+            _ => number(&dir.join("memory.limit_in_bytes")).filter(|limit| *limit < u64::MAX / 4),
+        }
+    }
+
+    /// CPU time so far, nanoseconds.
+    pub(crate) fn cpu_ns(&self) -> Option<u64> {
+        self.unified().and_then(|dir| field_of(&dir.join("cpu.stat"), "usage_usec").map(|us| us * 1000)).or_else(|| {
+            let (_, dir) = self.with("cpuacct")?;
+            number(&dir.join("cpuacct.usage"))
+        })
+    }
+
+    /// Bytes in and out since the leaf was made.
+    pub(crate) fn network(&self) -> Option<Network> {
+        self.traffic.as_ref()?.read().ok()
+    }
+
+    fn unified(&self) -> Option<&Path> {
+        self.dirs.iter().find(|(tree, _)| tree.version == 2).map(|(_, dir)| dir.as_path())
+    }
+
+    /// Whether the kernel has killed for memory since the leaf was set up.
+    pub(crate) fn out_of_memory(&self) -> bool {
+        self.oom_kills() > self.oom_kills_before
+    }
+
+    fn oom_kills(&self) -> u64 {
+        let Some((tree, dir)) = self.with("memory") else { return 0 };
+        let file = if tree.version == 2 { "memory.events" } else { "memory.oom_control" };
+        field_of(&dir.join(file), "oom_kill").unwrap_or(0)
+    }
+
+    /// Ends every process in it, where the kernel can.
+    pub(crate) fn kill(&self) {
+        if let Some(dir) = self.unified() {
+            // Kernels before 5.14 lack the file; the shim's own loop ends the tree then.
+            let _ = fs::write(dir.join("cgroup.kill"), "1");
+        }
+    }
+
+    /// Removes the groups; fails silently while a process is left.
+    pub(crate) fn remove(&self) {
+        for (_, dir) in &self.dirs {
+            let _ = fs::remove_dir(dir);
+        }
+    }
+
+    fn with(&self, controller: &str) -> Option<&(Tree, PathBuf)> {
+        self.dirs.iter().find(|(tree, _)| tree.controllers.iter().any(|name| name == controller))
+    }
+}
+
+fn number(file: &Path) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+fn field_of(file: &Path, field: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mountinfo_lines_of_both_generations_are_read() {
+        let v1 = "33 24 0:29 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory";
+        assert_eq!(cgroup_mount(v1), Some((Path::new("/sys/fs/cgroup/memory"), "cgroup", "rw,memory")));
+        let v2 = "34 24 0:30 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw";
+        assert_eq!(cgroup_mount(v2), Some((Path::new("/sys/fs/cgroup/unified"), "cgroup2", "rw")));
+        assert_eq!(cgroup_mount("35 24 0:31 / /proc rw - proc proc rw"), None);
+        assert_eq!(cgroup_mount("garbage"), None);
+    }
+
+    #[test]
+    fn the_memory_limit_has_the_known_head_room() {
+        let of = |mib| memory_limit_bytes(&Build { memory_limit: mib, ..Build::default() });
+        assert_eq!(of(0), None);
+        assert_eq!(of(100), Some(115 * MIB));
+        assert_eq!(of(4096), Some(4096 * MIB / 100 * 110));
+        assert_eq!(of(10_000), Some(10_500 * MIB));
+        assert_eq!(of(u64::MAX), Some(u64::MAX), "nonsense is no limit, and no overflow");
+    }
+}

@@ -1,0 +1,377 @@
+//! Games as processes of this machine: starting a shim with its game, and finding one that an earlier daemon started.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::power::Settings;
+use engine::startup::Matcher;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process};
+use spool::ready::{Ready, Stage};
+use spool::spec::{Console, LaunchSpec, Rlimit, resource};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use wire::ids::ServerId;
+use wire::remote::{ConsoleMode, Definition};
+
+use crate::config::Config;
+use crate::node::Node;
+use crate::runtime::cgroup::Leaf;
+use crate::runtime::link::{self, Link, LinkEvent};
+use crate::server::launch::{self, DefinitionError};
+use crate::server::{FILES_DIR, LOG_DIR, Server};
+use crate::tasks::{Kind, Tasks, blocking};
+
+/// The terminal's size: wide enough that games rarely wrap, the same for all viewers.
+const PTY: Console = Console::Pty { rows: 50, columns: 200 };
+/// How long a start waits for the panel's newest definition before it goes on with the one kept here.
+const DEFINITION_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a shim may take to say how the start went.
+const START_TIMEOUT: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+/// Pause between tries to reach a shim that has just started.
+const CONNECT_PAUSE: Duration = Duration::from_millis(20);
+/// How long that is tried before it counts as unreachable.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Open files of a game.
+const OPEN_FILES_MAX: u64 = 65_536;
+/// Others neither read nor write what a game writes.
+const UMASK: u32 = 0o027;
+/// How little the kernel should think of ending a shim for memory.
+const SHIM_OOM_SCORE: i32 = -900;
+/// Marks every process of a server, for finding what a dead shim left behind.
+const RUN_VARIABLE: &str = "QUARTERDECK_RUN";
+
+/// Why there is no process; the text goes to the console and to whoever asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaunchError {
+    #[error("the server is suspended")]
+    Suspended,
+    #[error("the panel has no such server any more")]
+    Unknown,
+    #[error("it was asked to end before it had begun")]
+    Unwanted,
+    #[error("the process that holds its last run does not answer; it is asked again every few seconds, try later")]
+    Held,
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    #[error("the server's folder cannot be prepared: {0}")]
+    Folder(io::Error),
+    #[error("the limits cannot be set: {0}")]
+    Limits(io::Error),
+    #[error("the shim cannot be started: {0}")]
+    Shim(io::Error),
+    #[error("{text}")]
+    Refused {
+        /// A sentence for people.
+        text: String,
+    },
+}
+
+/// A shim that lives and answers.
+pub(crate) struct Holder {
+    pub(crate) link: Link,
+    pub(crate) events: mpsc::Receiver<LinkEvent>,
+    /// The game.
+    pub(crate) pid: u32,
+    pub(crate) shim_pid: u32,
+    pub(crate) start_ticks: u64,
+    pub(crate) run_id: [u8; 16],
+}
+
+/// Who holds a server's log.
+pub(crate) enum Found {
+    /// A shim, and its game with it.
+    Running(Holder),
+    /// A shim that does not answer; no second game may be started.
+    Unreachable,
+    /// Nobody.
+    Nobody,
+}
+
+/// A game that was started.
+pub(crate) struct Launched {
+    /// Who holds it by now; nobody if it has ended already.
+    pub(crate) found: Found,
+    pub(crate) run_id: [u8; 16],
+    pub(crate) pid: u32,
+    pub(crate) leaf: Leaf,
+    /// The definition that was known when the launch began.
+    pub(crate) kept: Arc<Definition>,
+    /// The panel's, if it could be had.
+    pub(crate) newer: Option<Definition>,
+}
+
+/// Starts a game: newest definition, files, limits, shim.
+pub(crate) async fn launch(
+    node: Arc<Node>,
+    server: Server,
+    kept: Arc<Definition>,
+    unwanted: CancellationToken,
+) -> Result<Launched, LaunchError> {
+    let fetched = tokio::select! {
+        biased;
+        () = unwanted.cancelled() => return Err(LaunchError::Unwanted),
+        fetched = tokio::time::timeout(DEFINITION_TIMEOUT, node.remote.server(server.id())) => fetched,
+    };
+    let fetched = match fetched {
+        Ok(Ok(definition)) => Some(definition),
+        Ok(Err(crate::remote::RemoteError::NotFound)) => return Err(LaunchError::Unknown),
+        // The panel being away is no reason not to play.
+        Ok(Err(error)) => {
+            tracing::warn!(server = %server.id(), %error, "starting with the definition kept here");
+            None
+        }
+        Err(_) => None,
+    };
+    let definition = fetched.clone().unwrap_or_else(|| (*kept).clone());
+    if definition.settings.suspended {
+        return Err(LaunchError::Suspended);
+    }
+    let (dir, short) = (server.dir().clone(), server.id().short());
+    let prepared = {
+        let node = node.clone();
+        blocking(move || prepare(&node, &dir, &short, &definition))
+    };
+    let (spec, leaf) = prepared.await.map_err(LaunchError::Folder)??;
+    if unwanted.is_cancelled() {
+        leaf.remove();
+        return Err(LaunchError::Unwanted);
+    }
+    let run_id = spec.run_id;
+    let started = {
+        let (program, short) = (node.shim.clone(), server.id().short());
+        blocking(move || start(&program, &short, &spec))
+    };
+    let pid = started.await.map_err(LaunchError::Shim)??;
+    let given_up_at = Instant::now() + CONNECT_TIMEOUT;
+    loop {
+        match find(&node.tasks, server.id(), server.dir()).await {
+            // On its way out, or too busy to answer.
+            Found::Unreachable if Instant::now() < given_up_at => tokio::time::sleep(CONNECT_PAUSE).await,
+            found => return Ok(Launched { found, run_id, pid, leaf, kept, newer: fetched }),
+        }
+    }
+}
+
+fn prepare(node: &Node, dir: &Path, short: &str, definition: &Definition) -> Result<(LaunchSpec, Leaf), LaunchError> {
+    let files = dir.join(FILES_DIR);
+    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(&files).map_err(LaunchError::Folder)?;
+    launch::write_files(definition, &files, &node.program)?;
+    let command = launch::command(definition, &files, &node.program)?;
+    let leaf = node.machine.leaf(short, &definition.settings.build).map_err(LaunchError::Limits)?;
+    let mut env: BTreeMap<String, String> = command.env;
+    env.insert(RUN_VARIABLE.to_owned(), definition.settings.uuid.to_string());
+    let same = |resource, value| Rlimit { resource, soft: value, hard: value };
+    let files_max = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(OPEN_FILES_MAX);
+    let spec = LaunchSpec {
+        run_id: *uuid::Uuid::new_v4().as_bytes(),
+        log_dir: dir.join(LOG_DIR),
+        socket_dir: dir.to_owned(),
+        argv: command.argv.into_iter().map(String::into_bytes).collect(),
+        env: env.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect(),
+        cwd: files,
+        console: match definition.process_configuration.console {
+            ConsoleMode::Pty => PTY,
+            ConsoleMode::Pipe => Console::Pipe,
+        },
+        user: None,
+        rlimits: vec![same(resource::CORE, 0), same(resource::NOFILE, files_max.min(OPEN_FILES_MAX))],
+        cgroup_procs: leaf.procs(),
+        no_new_privs: true,
+        umask: UMASK,
+        segment_bytes: node.config.segment_bytes,
+        retain_bytes: node.config.retain_bytes,
+        oom_score_adj: Some(SHIM_OOM_SCORE),
+    };
+    Ok((spec, leaf))
+}
+
+/// Runs the shim and waits for its one answer: the game's pid. The shim detaches itself, so what is waited for is its first process only.
+fn start(program: &Path, short: &str, spec: &LaunchSpec) -> Result<u32, LaunchError> {
+    let mut child = Command::new(program)
+        .arg(short)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(LaunchError::Shim)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A shim that refuses the spec early stops reading it; its answer says why.
+        let _ = stdin.write_all(&spec.encode());
+    }
+    let mut answer = Vec::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        let mut fds = [PollFd::new(&stdout, PollFlags::IN)];
+        if !matches!(rustix::io::retry_on_intr(|| poll(&mut fds, Some(&START_TIMEOUT))), Ok(1..)) {
+            // Before its answer the shim is still this child; whatever it began ends with it.
+            child.kill().and_then(|()| child.wait()).map_err(LaunchError::Shim)?;
+            return Err(LaunchError::Shim(io::Error::new(io::ErrorKind::TimedOut, "it does not answer")));
+        }
+        stdout.read_to_end(&mut answer).map_err(LaunchError::Shim)?;
+    }
+    child.wait().map_err(LaunchError::Shim)?;
+    match Ready::decode(&answer) {
+        Ok(Ready::Ok { game_pid, .. }) => Ok(game_pid),
+        Ok(Ready::Failed { stage, errno, text }) => {
+            let reason = io::Error::from_raw_os_error(errno);
+            let program = spec.argv.first().map(|name| String::from_utf8_lossy(name)).unwrap_or_default();
+            let text = match stage {
+                Stage::Exec => format!("`{program}` cannot be run: {reason}; correct the start command"),
+                _ => format!("the start failed at `{stage}`: {text}"),
+            };
+            Err(LaunchError::Refused { text })
+        }
+        Err(error) => Err(LaunchError::Shim(io::Error::other(error))),
+    }
+}
+
+async fn connect(tasks: &Tasks, id: ServerId, dir: &Path) -> io::Result<Holder> {
+    let dir: PathBuf = dir.to_owned();
+    let stream = blocking(move || spool::message::connect(&dir)).await??;
+    let opened = link::open(stream).await?;
+    tasks.spawn(Kind::Shim, id, opened.task.run());
+    let hello = opened.hello;
+    Ok(Holder {
+        link: opened.link,
+        events: opened.events,
+        pid: hello.game_pid,
+        shim_pid: hello.shim_pid,
+        start_ticks: hello.start_ticks,
+        run_id: hello.run_id,
+    })
+}
+
+/// Looks who holds a server's log: its lock says whether anybody does, the socket who.
+pub(crate) async fn find(tasks: &Tasks, id: ServerId, dir: &Path) -> Found {
+    match connect(tasks, id, dir).await {
+        Ok(holder) => Found::Running(holder),
+        Err(error) => {
+            let log = dir.join(LOG_DIR);
+            let locked = blocking(move || spool::writer::is_locked(&log)).await.and_then(|locked| locked);
+            match locked {
+                Ok(true) => {
+                    tracing::debug!(server = %id, %error, "a shim holds the log and cannot be reached");
+                    Found::Unreachable
+                }
+                Ok(false) => Found::Nobody,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nobody,
+                Err(error) => {
+                    tracing::error!(server = %id, %error, "the log's lock cannot be looked at");
+                    Found::Unreachable
+                }
+            }
+        }
+    }
+}
+
+/// Lets a shim go on that somebody has stopped; its game may do that as long as both run as one user.
+pub(crate) fn wake_shim(pid: u32) {
+    signal(pid, Signal::CONT);
+}
+
+/// Ends a shim that does not do its work. Its game gets SIGTERM from the kernel; the rest is swept up when the shim is gone.
+pub(crate) fn end_shim(pid: u32) {
+    signal(pid, Signal::KILL);
+}
+
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // It may have ended meanwhile, which is what is wanted.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Ends every process that carries a server's mark. For runs whose shim is gone and with it the tree.
+pub(crate) async fn kill_leftovers(id: ServerId) {
+    let mark = format!("{RUN_VARIABLE}={id}").into_bytes();
+    let swept = blocking(move || {
+        let mut ended = 0;
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let Some(pid) = pid.and_then(Pid::from_raw) else { continue };
+            // Started from a console of a server, this program carries a mark itself.
+            if pid == rustix::process::getpid() {
+                continue;
+            }
+            let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            if environ.split(|byte| *byte == 0).any(|variable| variable == mark)
+                && kill_process(pid, Signal::KILL).is_ok()
+            {
+                ended += 1;
+            }
+        }
+        ended
+    });
+    match swept.await {
+        Ok(0) => {}
+        Ok(ended) => tracing::warn!(server = %id, ended, "ended processes that a lost shim left behind"),
+        Err(error) => tracing::error!(server = %id, %error, "looking for leftovers failed"),
+    }
+}
+
+/// What the engine needs to know of a definition.
+pub(crate) fn power_settings(config: &Config, definition: &Definition) -> (Settings, Matcher) {
+    let process = &definition.process_configuration;
+    let (matcher, unusable) = Matcher::usable(&process.startup.done);
+    for error in unusable {
+        tracing::warn!(server = %definition.settings.uuid, %error, "a start-up pattern is left out");
+    }
+    let exits: Vec<Result<_, _>> = process.success_exit.iter().map(|word| word.parse()).collect();
+    for error in exits.iter().filter_map(|exit| exit.as_ref().err()) {
+        tracing::warn!(server = %definition.settings.uuid, %error, "a way to end well is left out");
+    }
+    let mut settings = Settings {
+        stop_grace_ms: match process.stop.grace_ms {
+            0 => u64::try_from(config.stop_grace.as_millis()).unwrap_or(u64::MAX),
+            grace_ms => grace_ms,
+        },
+        settle_ms: process.startup.settle_ms,
+        has_patterns: !matcher.is_empty(),
+        suspended: definition.settings.suspended,
+        success_exit: exits.into_iter().flatten().collect(),
+        ..Settings::default()
+    };
+    settings.crash.enabled = definition.settings.crash_detection_enabled.unwrap_or(true);
+    (settings, matcher)
+}
+
+/// The signal of a stop: `C` (a terminal's ^C) is SIGINT, names with or without `SIG`, anything else SIGTERM.
+pub(crate) fn signal_number(name: &str) -> i32 {
+    match name.trim() {
+        "C" | "c" => libc::SIGINT,
+        // What panels make of `^^C`.
+        "^C" | "^c" => libc::SIGKILL,
+        name => match name.parse() {
+            Ok(engine::power::ExitKind::Signal(number)) => number,
+            _ => libc::SIGTERM,
+        },
+    }
+}
+
+/// A run's id as it stands in files.
+pub(crate) fn hex(id: &[u8; 16]) -> String {
+    uuid::Uuid::from_bytes(*id).simple().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stop_signals_are_those_that_definitions_mean() {
+        assert_eq!(signal_number("C"), libc::SIGINT);
+        assert_eq!(signal_number("SIGINT"), libc::SIGINT);
+        assert_eq!(signal_number("TERM"), libc::SIGTERM);
+        assert_eq!(signal_number("^C"), libc::SIGKILL);
+        assert_eq!(signal_number("SIGQUIT"), libc::SIGQUIT);
+        assert_eq!(signal_number("banana"), libc::SIGTERM);
+    }
+}

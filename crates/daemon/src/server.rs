@@ -1,0 +1,373 @@
+//! One game server as the rest of the node sees it: a handle to its actor, and what it publishes.
+//!
+//! `server/actor` owns the server, and `server/run` what runs; `server/launch` turns its definition into a process; `server/journal` is where the node's own
+//! lines go. Everything published here is a value to wait on, never an event to miss.
+
+pub(crate) mod actor;
+pub(crate) mod journal;
+pub(crate) mod launch;
+pub(crate) mod record;
+mod run;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use wire::ids::{ServerId, UserId};
+use wire::node::{Extra, Isolation, ServerDetails};
+use wire::remote::Definition;
+use wire::server::{PowerAction, State, Stats};
+
+use crate::clock;
+use crate::console::Console;
+use crate::server::actor::Event;
+use crate::stats::Source;
+
+/// Requests waiting for a server's actor; one more is refused.
+const MAILBOX_MAX: usize = 256;
+/// How long a caller over HTTP waits for a refusal before the answer is "accepted".
+const QUICK_ANSWER: Duration = Duration::from_secs(4);
+/// How long one question about a server keeps it sampled every second.
+const ASKED_MS: u64 = 30_000;
+
+/// A server's definition as it was last known, in its folder.
+pub(crate) const DEFINITION_FILE: &str = "definition.json";
+/// Folder of a server's console log, in its own.
+pub(crate) const LOG_DIR: &str = "log";
+/// Folder of the game's files, in the server's own.
+pub(crate) const FILES_DIR: &str = "files";
+
+/// Whether a server may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// As usual.
+    Active,
+    /// No console, no start.
+    Suspended,
+    /// Removed from this node.
+    Deleted,
+}
+
+/// What is known of a server, published whole on every change.
+#[derive(Clone, Debug)]
+pub(crate) struct Status {
+    pub(crate) state: State,
+    pub(crate) standing: Standing,
+    pub(crate) definition: Arc<Definition>,
+    /// The game's process id, while it runs.
+    pub(crate) pid: Option<u32>,
+    pub(crate) isolation: Isolation,
+    pub(crate) last_exit: Option<String>,
+    /// Unix milliseconds of the start that back-off has planned.
+    pub(crate) restart_at_ms: Option<u64>,
+}
+
+/// Kinds of refusal, for those who must answer with a status code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RefusedKind {
+    /// Something else is under way.
+    Busy,
+    /// Not in this state.
+    State,
+    /// The server is suspended.
+    Suspended,
+    /// There is no process to talk to.
+    Offline,
+    /// The request itself cannot be carried out.
+    Invalid,
+    /// It was tried and failed.
+    Failed,
+}
+
+/// A request that was not carried out: what happened and what to do.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Refused {
+    kind: RefusedKind,
+    text: String,
+}
+
+impl Refused {
+    pub(crate) fn new(kind: RefusedKind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into() }
+    }
+
+    pub(crate) fn kind(&self) -> RefusedKind {
+        self.kind
+    }
+
+    fn gone() -> Self {
+        Self::new(RefusedKind::Failed, "the server is being removed or the node is stopping")
+    }
+}
+
+/// Who asks something of a server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    pub(crate) user: Option<UserId>,
+    /// From where, for the record that this node reports; none when the panel asks, which keeps its own.
+    pub(crate) ip: Option<IpAddr>,
+}
+
+/// The answer to a request to a server.
+pub(crate) type Reply = oneshot::Sender<Result<(), Refused>>;
+
+/// A handle; clones are the same server.
+#[derive(Clone)]
+pub(crate) struct Server(Arc<Shared>);
+
+struct Shared {
+    id: ServerId,
+    dir: PathBuf,
+    console: Arc<Console>,
+    mailbox: mpsc::Sender<Event>,
+    status: watch::Sender<Status>,
+    stats: watch::Sender<Stats>,
+    source: Mutex<Option<Source>>,
+    viewers: Mutex<HashMap<Option<UserId>, usize>>,
+    asked_ms: AtomicU64,
+}
+
+impl Server {
+    /// The handle, and the mailbox for its actor.
+    pub(crate) fn new(
+        id: ServerId,
+        dir: PathBuf,
+        console: Arc<Console>,
+        status: Status,
+    ) -> (Self, mpsc::Receiver<Event>) {
+        let (mailbox, receiver) = mpsc::channel(MAILBOX_MAX);
+        let stats = Stats { memory_limit_bytes: limit_bytes(&status.definition), ..Stats::default() };
+        let shared = Shared {
+            id,
+            dir,
+            console,
+            mailbox,
+            status: watch::Sender::new(status),
+            stats: watch::Sender::new(stats),
+            source: Mutex::default(),
+            viewers: Mutex::default(),
+            asked_ms: AtomicU64::new(0),
+        };
+        (Self(Arc::new(shared)), receiver)
+    }
+
+    pub(crate) fn id(&self) -> ServerId {
+        self.0.id
+    }
+
+    /// The folder with its log, its files and the shim's socket.
+    pub(crate) fn dir(&self) -> &PathBuf {
+        &self.0.dir
+    }
+
+    /// The game's own working directory.
+    pub(crate) fn files_dir(&self) -> PathBuf {
+        self.0.dir.join(FILES_DIR)
+    }
+
+    pub(crate) fn console(&self) -> &Arc<Console> {
+        &self.0.console
+    }
+
+    /// Follows what is known of the server.
+    pub(crate) fn status(&self) -> watch::Receiver<Status> {
+        self.0.status.subscribe()
+    }
+
+    /// Follows its samples. A receiver that lives counts as somebody who watches.
+    pub(crate) fn stats(&self) -> watch::Receiver<Stats> {
+        self.0.stats.subscribe()
+    }
+
+    /// Asks for a power action. Queued before this returns, so requests keep the order of the calls; the future is the answer.
+    pub(crate) fn power(
+        &self,
+        action: PowerAction,
+        asker: Asker,
+        wait_ms: u64,
+    ) -> impl Future<Output = Result<(), Refused>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Event::Power { action, asker, wait_ms, reply }, answer)
+    }
+
+    /// Sends one line to the game's stdin; otherwise as [`Server::power`].
+    pub(crate) fn command(
+        &self,
+        text: String,
+        asker: Asker,
+    ) -> impl Future<Output = Result<(), Refused>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Event::Command { text, asker, reply }, answer)
+    }
+
+    /// Puts a new definition in force.
+    pub(crate) async fn configure(&self, definition: Definition) {
+        // A server that is gone needs no definition.
+        let _ = self.0.mailbox.send(Event::Configure(Box::new(definition))).await;
+    }
+
+    /// Ends the game and the actor; its files stay for the caller to remove.
+    pub(crate) async fn delete(&self) {
+        let (done, deleted) = oneshot::channel();
+        if self.0.mailbox.send(Event::Delete { done }).await.is_ok() {
+            let _ = deleted.await;
+        }
+    }
+
+    /// Waits a little for an answer: a refusal that comes in time, else nothing.
+    pub(crate) async fn quick(&self, answer: impl Future<Output = Result<(), Refused>>) -> Option<Refused> {
+        tokio::time::timeout(QUICK_ANSWER, answer).await.ok().and_then(Result::err)
+    }
+
+    fn ask(
+        &self,
+        event: Event,
+        answer: oneshot::Receiver<Result<(), Refused>>,
+    ) -> impl Future<Output = Result<(), Refused>> + Send + use<> {
+        let queued = self.0.mailbox.try_send(event);
+        async move {
+            match queued {
+                Ok(()) => answer.await.unwrap_or_else(|_| Err(Refused::gone())),
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    Err(Refused::new(RefusedKind::Busy, "too many requests for this server are waiting; try again"))
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => Err(Refused::gone()),
+            }
+        }
+    }
+
+    /// Counts a viewer, unless this user has too many connections to this server.
+    pub(crate) fn enter(&self, user: Option<UserId>, connections_max: usize) -> Option<ViewerSlot> {
+        let mut viewers = self.0.viewers.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = viewers.entry(user).or_default();
+        if *count >= connections_max {
+            return None;
+        }
+        *count += 1;
+        Some(ViewerSlot { server: self.clone(), user })
+    }
+
+    /// Remembers that somebody asked for figures, so that the next ones are fresh.
+    pub(crate) fn want_stats(&self) {
+        self.0.asked_ms.store(clock::mono_ms().max(1), Ordering::Relaxed);
+    }
+
+    /// Whether figures are wanted every second.
+    pub(crate) fn is_watched(&self) -> bool {
+        let asked = self.0.asked_ms.load(Ordering::Relaxed);
+        self.0.stats.receiver_count() > 0 || (asked > 0 && clock::mono_ms().saturating_sub(asked) < ASKED_MS)
+    }
+
+    /// Where figures come from while the game runs.
+    pub(crate) fn source(&self) -> Option<Source> {
+        self.0.source.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_source(&self, source: Option<Source>) {
+        *self.0.source.lock().unwrap_or_else(PoisonError::into_inner) = source;
+    }
+
+    /// Publishes a sample made from the last one. Dropped when the server went offline meanwhile: zeros are right then.
+    pub(crate) fn publish(&self, sample: impl FnOnce(&Stats) -> Stats) {
+        self.0.stats.send_if_modified(|stats| {
+            let live = stats.state != State::Offline;
+            if live {
+                *stats = sample(stats);
+            }
+            live
+        });
+    }
+
+    /// Notes the size of the files; told to viewers with the next sample.
+    pub(crate) fn set_disk_bytes(&self, bytes: u64) {
+        self.0.stats.send_if_modified(|stats| {
+            stats.disk_bytes = bytes;
+            false
+        });
+    }
+
+    /// Publishes a new state: in the status, in the samples (zeros when offline), and to every viewer.
+    fn set_state(&self, state: State) {
+        self.0.status.send_modify(|status| status.state = state);
+        self.0.console.hub().set_state(state);
+        self.0.stats.send_if_modified(|stats| {
+            stats.state = state;
+            if state == State::Offline {
+                *stats = Stats {
+                    disk_bytes: stats.disk_bytes,
+                    memory_limit_bytes: stats.memory_limit_bytes,
+                    ..Stats::default()
+                };
+            }
+            // The end is told at once; other states come with the next sample of the running game.
+            state == State::Offline
+        });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Status)) {
+        self.0.status.send_modify(change);
+    }
+
+    fn set_limit(&self, definition: &Definition) {
+        let limit = limit_bytes(definition);
+        self.0.stats.send_if_modified(|stats| {
+            if stats.state == State::Offline {
+                stats.memory_limit_bytes = limit;
+            }
+            false
+        });
+    }
+
+    /// The memory limit as the definition has it, for machines whose kernel keeps none.
+    pub(crate) fn defined_limit_bytes(&self) -> u64 {
+        limit_bytes(&self.0.status.borrow().definition)
+    }
+
+    /// Everything the node's API tells of a server.
+    pub(crate) fn details(&self) -> ServerDetails {
+        let status = self.0.status.borrow().clone();
+        ServerDetails {
+            state: status.state,
+            is_suspended: status.standing == Standing::Suspended,
+            utilization: *self.0.stats.borrow(),
+            configuration: serde_json::to_value(&status.definition.settings).unwrap_or_default(),
+            quarterdeck: Some(Extra {
+                pid: status.pid,
+                next_line: self.0.console.hub().next().0,
+                isolation: status.isolation,
+                unmeasured: self.source().map(|source| source.unmeasured()).unwrap_or_default(),
+                last_exit: status.last_exit,
+                restart_at_ms: status.restart_at_ms,
+            }),
+        }
+    }
+}
+
+fn limit_bytes(definition: &Definition) -> u64 {
+    crate::runtime::cgroup::memory_limit_bytes(&definition.settings.build)
+        .unwrap_or_else(crate::stats::machine_memory_bytes)
+}
+
+/// One viewer's place; given back when dropped.
+pub(crate) struct ViewerSlot {
+    server: Server,
+    user: Option<UserId>,
+}
+
+impl Drop for ViewerSlot {
+    fn drop(&mut self) {
+        let mut viewers = self.server.0.viewers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = viewers.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                viewers.remove(&self.user);
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! From a server's definition to what the shim is to run: the command line, the environment, the files.
+//!
+//! `{{NAME}}` stands for a value of the environment. A plain command line is split into words first and expanded word by word,
+//! so no value can add a word. A line that needs a shell gets one, and for it, as for a line that names a shell itself, `${NAME}`
+//! is put in its place, so no value becomes the shell's code. Other programs that take code as an argument are not known here.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use wire::remote::Definition;
+
+/// Where programs are looked for; games of Debian packages live in `/usr/games`.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/games:/usr/games";
+/// Characters that only a shell understands.
+const SHELL_CHARACTERS: &[char] = &[';', '&', '|', '<', '>', '(', ')', '$', '`', '\n'];
+/// The program that runs a line which needs a shell.
+const SHELL: &str = "/bin/sh";
+
+/// Why a definition cannot be run; the text goes to the console and to whoever asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DefinitionError {
+    #[error("the server has no start command; set one")]
+    NoCommand,
+    #[error("the start command has an unmatched quote: {0}")]
+    Quotes(String),
+    #[error("the start command uses {{{{{0}}}}}, which has no value; set it in the server's environment")]
+    UnknownValue(String),
+    #[error("the program `{0}` is not installed on this node; install it or correct the start command")]
+    NoProgram(String),
+    #[error("`{0}` may not be run: it is not an executable file; correct the start command or the file's mode")]
+    NotExecutable(String),
+    #[error("the file `{path}` of the definition cannot be written: {error}")]
+    File { path: String, error: std::io::Error },
+}
+
+/// A command line ready to run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Command {
+    /// The program's path and its arguments.
+    pub(crate) argv: Vec<String>,
+    /// The whole environment.
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+/// Builds the environment and the command line of a server whose files are in `dir`. `program` is our own executable, for
+/// definitions that run a part of us.
+pub(crate) fn command(definition: &Definition, dir: &Path, program: &Path) -> Result<Command, DefinitionError> {
+    let env = environment(definition, dir, program);
+    let line = definition.settings.invocation.trim();
+    if line.is_empty() {
+        return Err(DefinitionError::NoCommand);
+    }
+    let argv = if line.contains(SHELL_CHARACTERS) {
+        let script = expand(line, |name| env.contains_key(name).then(|| format!("${{{name}}}")))?;
+        vec![SHELL.to_owned(), "-c".to_owned(), script]
+    } else {
+        let words = shell_words::split(line).map_err(|error| DefinitionError::Quotes(error.to_string()))?;
+        let in_shell = words.first().is_some_and(|program| is_shell(program));
+        let value = |name: &str| match env.get(name) {
+            Some(_) if in_shell => Some(format!("${{{name}}}")),
+            value => value.cloned(),
+        };
+        let words: Result<Vec<_>, _> = words.iter().map(|word| expand(word, value)).collect();
+        words?
+    };
+    let Some((given, arguments)) = argv.split_first() else { return Err(DefinitionError::NoCommand) };
+    let path = find(given, dir, env.get("PATH").map_or(PATH, String::as_str))?;
+    let argv = std::iter::once(path.to_string_lossy().into_owned()).chain(arguments.iter().cloned()).collect();
+    Ok(Command { argv, env })
+}
+
+/// Whether a program is a shell, which would read the values in its arguments as code.
+fn is_shell(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    matches!(name, "sh" | "bash" | "dash" | "ash" | "zsh" | "ksh")
+}
+
+fn environment(definition: &Definition, dir: &Path, program: &Path) -> BTreeMap<String, String> {
+    let settings = &definition.settings;
+    let address = &settings.allocations.default;
+    let mut env: BTreeMap<String, String> = [
+        ("PATH", PATH.to_owned()),
+        ("HOME", dir.display().to_string()),
+        ("DIR", dir.display().to_string()),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("TERM", "xterm-256color".to_owned()),
+        ("TZ", std::env::var("TZ").unwrap_or_else(|_| "UTC".to_owned())),
+        ("QUARTERDECK", program.display().to_string()),
+        ("STARTUP", settings.invocation.clone()),
+        ("SERVER_MEMORY", settings.build.memory_limit.to_string()),
+        ("SERVER_IP", address.ip.clone()),
+        ("SERVER_PORT", address.port.to_string()),
+        ("P_SERVER_UUID", settings.uuid.to_string()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect();
+    let own = env.clone();
+    for (name, value) in &settings.environment {
+        // A value may refer to ours, one level deep; what it names beyond that stays as it is written.
+        let value = expand_known(value, &own);
+        env.insert(name.clone(), value);
+    }
+    // An environment cannot hold these; a name or value with them would be cut or refused by the kernel's interface.
+    env.retain(|name, value| !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0'));
+    env
+}
+
+/// Writes the definition's files that do not exist yet. Paths stay inside `dir`.
+pub(crate) fn write_files(definition: &Definition, dir: &Path, program: &Path) -> Result<(), DefinitionError> {
+    let env = environment(definition, dir, program);
+    for (name, text) in &definition.process_configuration.files {
+        let failed = |error| DefinitionError::File { path: name.clone(), error };
+        let relative = Path::new(name);
+        if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(failed(std::io::Error::other("the path leaves the server's folder")));
+        }
+        let path = dir.join(relative);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(failed)?;
+            // The game may have put a link where a folder was.
+            let (parent, root) = (parent.canonicalize().map_err(failed)?, dir.canonicalize().map_err(failed)?);
+            if !parent.starts_with(&root) || dir.is_symlink() {
+                return Err(failed(std::io::Error::other("a link leads out of the server's folder")));
+            }
+        }
+        match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path) {
+            Ok(mut file) => file.write_all(expand_known(text, &env).as_bytes()).map_err(failed)?,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Replaces every `{{NAME}}`; a name without a value is an error.
+fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<String, DefinitionError> {
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let Some((name, tail)) = after.split_once("}}") else { break };
+        let name = name.trim();
+        expanded.push_str(before);
+        expanded.push_str(&value(name).ok_or_else(|| DefinitionError::UnknownValue(name.to_owned()))?);
+        rest = tail;
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
+fn expand_known(text: &str, env: &BTreeMap<String, String>) -> String {
+    expand(text, |name| Some(env.get(name).cloned().unwrap_or_else(|| format!("{{{{{name}}}}}"))))
+        .unwrap_or_else(|_| text.to_owned())
+}
+
+/// The program's path: as given when it has a slash (relative to the server's files), else the first in the search path.
+fn find(given: &str, dir: &Path, search: &str) -> Result<PathBuf, DefinitionError> {
+    let candidates: Vec<PathBuf> = if given.contains('/') {
+        vec![dir.join(given)]
+    } else {
+        search.split(':').filter(|folder| !folder.is_empty()).map(|folder| Path::new(folder).join(given)).collect()
+    };
+    let mut found = false;
+    for path in candidates {
+        let Ok(meta) = path.metadata() else { continue };
+        found = true;
+        if meta.is_file() && meta.permissions().mode() & 0o111 != 0 {
+            return Ok(path);
+        }
+    }
+    Err(if found {
+        DefinitionError::NotExecutable(given.to_owned())
+    } else {
+        DefinitionError::NoProgram(given.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn definition(invocation: &str, environment: serde_json::Value, files: serde_json::Value) -> Definition {
+        serde_json::from_value(json!({
+            "settings": {
+                "uuid": "11111111-2222-3333-4444-555555555555",
+                "invocation": invocation,
+                "environment": environment,
+                "allocations": { "default": { "ip": "127.0.0.1", "port": 4000 }, "mappings": [] },
+            },
+            "process_configuration": { "files": files },
+        }))
+        .unwrap()
+    }
+
+    fn run(invocation: &str, environment: serde_json::Value) -> Result<Command, DefinitionError> {
+        command(&definition(invocation, environment, json!({})), Path::new("/tmp"), Path::new("/opt/quarterdeck"))
+    }
+
+    #[test]
+    fn a_value_never_adds_a_word() {
+        let command = run("/bin/echo 'a b' {{NAME}} {{SERVER_PORT}}", json!({ "NAME": "x; y 'z" })).unwrap();
+        assert_eq!(command.argv, ["/bin/echo", "a b", "x; y 'z", "4000"]);
+    }
+
+    #[test]
+    fn a_value_never_becomes_shell_code() {
+        let command = run("echo {{NAME}} | cat", json!({ "NAME": "$(id)" })).unwrap();
+        assert_eq!(command.argv, ["/bin/sh", "-c", "echo ${NAME} | cat"]);
+        assert_eq!(command.env["NAME"], "$(id)");
+    }
+
+    #[test]
+    fn a_shell_named_directly_gets_no_code_from_a_value_either() {
+        let command = run("/bin/sh -c 'echo {{NAME}}'", json!({ "NAME": "$(id)" })).unwrap();
+        assert_eq!(command.argv, ["/bin/sh", "-c", "echo ${NAME}"]);
+    }
+
+    #[test]
+    fn files_do_not_follow_a_link_out_of_the_folder() {
+        let root = std::env::temp_dir().join(format!("quarterdeck-links-{}", std::process::id()));
+        let (dir, outside) = (root.join("files"), root.join("outside"));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::create_dir_all(&outside).unwrap();
+        std::os::unix::fs::symlink(&outside, dir.join("conf")).unwrap();
+        let inside = definition("x", json!([]), json!({ "conf/a.cfg": "x" }));
+        let refused = write_files(&inside, &dir, Path::new("/q")).unwrap_err().to_string();
+        let written = outside.join("a.cfg").exists();
+        std::fs::remove_dir_all(&root).unwrap();
+        assert!(refused.contains("leads out of"), "{refused}");
+        assert!(!written);
+    }
+
+    #[test]
+    fn a_program_is_searched_and_home_is_the_servers_folder() {
+        let command = run("sh -c true", json!({ "CONFIG": "{{DIR}}/x {{OTHER}}", "BAD=NAME": "1" })).unwrap();
+        assert!(command.argv[0].starts_with('/') && command.argv[0].ends_with("/sh"));
+        assert_eq!(command.env["HOME"], "/tmp");
+        assert_eq!(command.env["CONFIG"], "/tmp/x {{OTHER}}");
+        assert!(!command.env.contains_key("BAD=NAME"));
+    }
+
+    #[test]
+    fn what_cannot_run_says_why() {
+        let text = |invocation: &str| run(invocation, json!([])).unwrap_err().to_string();
+        assert_eq!(text("  "), "the server has no start command; set one");
+        assert!(text("no-such-program-here --x").contains("`no-such-program-here` is not installed"));
+        assert!(text("/etc/passwd").contains("not an executable file"));
+        assert!(text("/bin/echo {{NOPE}}").contains("{{NOPE}}, which has no value"));
+        assert!(text("/bin/echo 'open").contains("unmatched quote"));
+    }
+
+    #[test]
+    fn files_are_written_once_and_only_inside() {
+        let dir = std::env::temp_dir().join(format!("quarterdeck-files-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let good = definition("x", json!([]), json!({ "conf/a.cfg": "port = {{SERVER_PORT}}\n" }));
+        write_files(&good, &dir, Path::new("/q")).unwrap();
+        std::fs::write(dir.join("conf/a.cfg"), "mine").unwrap();
+        write_files(&good, &dir, Path::new("/q")).unwrap();
+        let kept = std::fs::read_to_string(dir.join("conf/a.cfg")).unwrap();
+        let outside = write_files(&definition("x", json!([]), json!({ "../evil": "" })), &dir, Path::new("/q"));
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(kept, "mine");
+        assert!(outside.unwrap_err().to_string().contains("leaves the server's folder"));
+    }
+}

@@ -1,0 +1,62 @@
+//! What a daemon must know of a run that an earlier daemon started: one small file beside the log, there while a run is, or is
+//! planned.
+
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use wire::server::State;
+
+use crate::tasks::blocking;
+
+const FILE_NAME: &str = "run.json";
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunRecord {
+    /// Which run; hexadecimal. Empty while one is planned or on its way.
+    pub(crate) run_id: String,
+    /// How far it had come.
+    pub(crate) state: State,
+    /// Whether a process is wanted: still, or again after a stop.
+    pub(crate) wanted: bool,
+}
+
+impl RunRecord {
+    /// The record in a server's folder, if there is a readable one.
+    pub(crate) async fn load(dir: &Path) -> Option<Self> {
+        let path = dir.join(FILE_NAME);
+        let bytes = blocking(move || std::fs::read(path)).await.ok()?.ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Whether it speaks of this run, or of one that was on its way and may be this one.
+    pub(crate) fn is_of(&self, run_id: &str) -> bool {
+        self.run_id.is_empty() || self.run_id == run_id
+    }
+
+    /// Puts it in place of the one before.
+    pub(crate) async fn save(&self, dir: &Path) -> io::Result<()> {
+        let (path, bytes) = (dir.join(FILE_NAME), serde_json::to_vec(self)?);
+        blocking(move || replace(&path, &bytes)).await?
+    }
+
+    /// The run is over.
+    pub(crate) async fn remove(dir: &Path) {
+        let path = dir.join(FILE_NAME);
+        // Not being there is what is wanted.
+        let _ = blocking(move || std::fs::remove_file(path)).await;
+    }
+}
+
+/// Writes a file whole or not at all, readable by its owner only.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let new = path.with_extension("new");
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    drop(file);
+    std::fs::rename(new, path)
+}

@@ -1,0 +1,280 @@
+//! Samples what servers use: one task for all of them (and one that measures their directories), once a second where somebody looks, every ten seconds where nobody does.
+//!
+//! From the server's control groups where it has them, else from `/proc`. CPU is the time used between two samples over the
+//! time passed, so the first sample of a run says 0.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wire::ids::ServerId;
+use wire::server::{State, Stats};
+
+use crate::node::Node;
+use crate::runtime::cgroup::Leaf;
+use crate::server::Server;
+use crate::tasks::blocking;
+
+/// Time between samples of a server that somebody watches.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Of a server that nobody watches, every so many periods.
+const UNWATCHED_PERIODS: u64 = 10;
+/// Shortest time between two walks of a server's directory; a slow walk also waits a hundred times its own duration.
+const WALK_PAUSE: Duration = Duration::from_mins(1);
+const WALK_PAUSE_FACTOR: u32 = 100;
+/// Kernel clock ticks per second in `/proc/<pid>/stat`; fixed by the ABI on every platform we run on.
+const TICKS_PER_S: u64 = 100;
+
+/// Where a running server's figures come from.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    /// Its control groups.
+    pub(crate) leaf: Leaf,
+    /// Its shim: every process of the game is below it.
+    pub(crate) shim_pid: u32,
+    /// When the game's first process started, in ticks since boot.
+    pub(crate) start_ticks: u64,
+}
+
+impl Source {
+    /// Which members of [`Stats`] cannot be measured for this server on this machine, and why.
+    pub(crate) fn unmeasured(&self) -> Vec<String> {
+        match self.leaf.network() {
+            Some(_) => Vec::new(),
+            None => vec!["network: needs root, cgroup2 and BPF; traffic is not counted".to_owned()],
+        }
+    }
+}
+
+/// What is remembered of one server between samples.
+#[derive(Default)]
+struct Meter {
+    cpu: Option<(Instant, u64)>,
+}
+
+/// The loop that walks the servers' directories, one at a time and apart from the samples, which must not wait for a slow disk.
+/// Ends when the node does.
+pub(crate) async fn walk(node: Arc<Node>) {
+    let cancel = node.tasks.cancel_token();
+    let mut due: HashMap<ServerId, Instant> = HashMap::new();
+    let mut ticks = tokio::time::interval(PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = cancel.cancelled() => return,
+        }
+        let servers = node.servers();
+        let known: HashSet<ServerId> = servers.iter().map(Server::id).collect();
+        due.retain(|id, _| known.contains(id));
+        for server in servers {
+            if due.get(&server.id()).is_some_and(|due| *due > Instant::now()) {
+                continue;
+            }
+            let started = Instant::now();
+            let dir = server.files_dir();
+            let walked = tokio::select! {
+                walked = blocking(move || directory_bytes(&dir)) => walked,
+                // The walk ends by itself; nobody waits for its figure.
+                () = cancel.cancelled() => return,
+            };
+            match walked {
+                Ok(bytes) => server.set_disk_bytes(bytes),
+                Err(error) => tracing::error!(server = %server.id(), %error, "the size of the files is not known"),
+            }
+            due.insert(server.id(), Instant::now() + WALK_PAUSE.max(started.elapsed() * WALK_PAUSE_FACTOR));
+        }
+    }
+}
+
+/// The sampling loop; ends when the node does.
+pub(crate) async fn run(node: Arc<Node>) {
+    let cancel = node.tasks.cancel_token();
+    let mut meters: HashMap<ServerId, Meter> = HashMap::new();
+    let mut ticks = tokio::time::interval(PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut count: u64 = 0;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = cancel.cancelled() => return,
+        }
+        count += 1;
+        let servers = node.servers();
+        let known: HashSet<ServerId> = servers.iter().map(Server::id).collect();
+        meters.retain(|id, _| known.contains(id));
+        let due: Vec<Server> = servers
+            .into_iter()
+            .filter(|server| count.is_multiple_of(UNWATCHED_PERIODS) || server.is_watched())
+            .collect();
+        if due.is_empty() {
+            continue;
+        }
+        let mut taken = std::mem::take(&mut meters);
+        let sampled = blocking(move || {
+            for server in &due {
+                sample(server, taken.entry(server.id()).or_default());
+            }
+            taken
+        });
+        match sampled.await {
+            Ok(returned) => meters = returned,
+            Err(error) => tracing::error!(%error, "sampling failed"),
+        }
+    }
+}
+
+/// The first sample of a game that was found running, so that nobody is told it uses nothing.
+pub(crate) async fn first(server: &Server) {
+    let server = server.clone();
+    // A sample that cannot be taken is taken again within a second.
+    let _ = blocking(move || sample(&server, &mut Meter::default())).await;
+}
+
+fn sample(server: &Server, meter: &mut Meter) {
+    let Some(source) = server.source() else {
+        meter.cpu = None;
+        return;
+    };
+    let now = Instant::now();
+    let tree = process_tree(source.shim_pid);
+    let cpu_ns = source.leaf.cpu_ns().unwrap_or_else(|| tree_cpu_ns(source.shim_pid, &tree));
+    let cpu_absolute = match meter.cpu.replace((now, cpu_ns)) {
+        Some((then, before)) if cpu_ns >= before => percent(cpu_ns - before, now - then),
+        _ => 0.0,
+    };
+    let memory_bytes = source.leaf.memory_bytes().unwrap_or_else(|| tree_memory_bytes(&tree));
+    server.publish(|stats| Stats {
+        memory_bytes,
+        memory_limit_bytes: source.leaf.memory_limit_bytes().unwrap_or_else(|| server.defined_limit_bytes()),
+        cpu_absolute,
+        network: source.leaf.network().unwrap_or_default(),
+        uptime: if stats.state == State::Offline { 0 } else { uptime_ms(source.start_ticks) },
+        ..*stats
+    });
+}
+
+/// Percent of one core with three decimals.
+#[allow(clippy::cast_precision_loss)] // nanoseconds of a second or ten fit a double exactly
+fn percent(used_ns: u64, passed: Duration) -> f64 {
+    let passed_ns = passed.as_nanos().max(1) as f64;
+    (used_ns as f64 / passed_ns * 100_000.0).round() / 1000.0
+}
+
+/// Milliseconds since a process started.
+fn uptime_ms(start_ticks: u64) -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let now_ms = u64::try_from(now.tv_sec).unwrap_or(0) * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000;
+    now_ms.saturating_sub(start_ticks * (1000 / TICKS_PER_S))
+}
+
+/// The memory of the machine, which is the limit of a server without one.
+pub(crate) fn machine_memory_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    total.unwrap_or(0u64) * 1024
+}
+
+/// Every process below a pid, not the pid itself.
+pub(crate) fn process_tree(root: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut open = vec![root];
+    while let Some(pid) = open.pop() {
+        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+        for thread in threads.flatten() {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
+                found.push(child);
+                open.push(child);
+            }
+        }
+    }
+    found
+}
+
+/// CPU time of a tree: of what lives and of what the shim has reaped (it is the subreaper of all).
+fn tree_cpu_ns(shim: u32, tree: &[u32]) -> u64 {
+    let reaped = stat_fields(shim).map_or(0, |fields| fields.0[2] + fields.0[3]);
+    let living: u64 = tree.iter().filter_map(|pid| stat_fields(*pid)).map(|fields| fields.0.iter().sum::<u64>()).sum();
+    (reaped + living) * (1_000_000_000 / TICKS_PER_S)
+}
+
+/// utime, stime, cutime and cstime of a process, in ticks.
+struct CpuFields([u64; 4]);
+
+fn stat_fields(pid: u32) -> Option<CpuFields> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, parentheses included: fields are counted after the last one.
+    let mut fields = text.get(text.rfind(')')? + 1..)?.split_whitespace().skip(11);
+    let mut next = || fields.next()?.parse().ok();
+    Some(CpuFields([next()?, next()?, next()?, next()?]))
+}
+
+fn tree_memory_bytes(tree: &[u32]) -> u64 {
+    let of = |pid: &u32| -> u64 {
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let field = |name: &str| -> u64 {
+            let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok());
+            value.unwrap_or(0)
+        };
+        // Files mapped by several processes would count once each, so only the first process brings its own.
+        let files = if Some(pid) == tree.first() { field("RssFile:") } else { 0 };
+        (field("RssAnon:") + field("RssShmem:") + files) * 1024
+    };
+    tree.iter().map(of).sum()
+}
+
+/// Bytes of all regular files below a directory, each inode once; what cannot be read counts nothing.
+fn directory_bytes(root: &Path) -> u64 {
+    let mut total = 0;
+    let mut linked: HashSet<(u64, u64)> = HashSet::new();
+    let mut open: Vec<PathBuf> = vec![root.to_owned()];
+    while let Some(dir) = open.pop() {
+        let Ok(entries) = fs::read_dir(&dir) else { continue };
+        for entry in entries.flatten() {
+            let Ok(meta) = entry.path().symlink_metadata() else { continue };
+            if meta.is_dir() {
+                open.push(entry.path());
+            } else if meta.is_file() && (meta.nlink() == 1 || linked.insert((meta.dev(), meta.ino()))) {
+                total += meta.len();
+            }
+        }
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn cpu_is_percent_of_one_core_with_three_decimals() {
+        assert!((percent(500_000_000, Duration::from_secs(1)) - 50.0).abs() < f64::EPSILON);
+        assert!((percent(5_888_154_321, Duration::from_secs(1)) - 588.815).abs() < f64::EPSILON);
+        assert!((percent(0, Duration::ZERO) - 0.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn this_process_has_cpu_fields_and_memory() {
+        assert!(stat_fields(std::process::id()).is_some());
+        assert!(tree_memory_bytes(&[std::process::id()]) > 100_000);
+        assert!(machine_memory_bytes() > 100_000_000);
+    }
+
+    #[test]
+    fn a_directory_counts_each_file_once() {
+        let dir = std::env::temp_dir().join(format!("quarterdeck-walk-{}", std::process::id()));
+        fs::create_dir_all(dir.join("sub")).unwrap();
+        fs::write(dir.join("a"), [0; 100]).unwrap();
+        fs::write(dir.join("sub/b"), [0; 11]).unwrap();
+        fs::hard_link(dir.join("a"), dir.join("sub/again")).unwrap();
+        std::os::unix::fs::symlink("/etc", dir.join("link")).unwrap();
+        let bytes = directory_bytes(&dir);
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(bytes, 111);
+    }
+}
