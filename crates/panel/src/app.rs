@@ -1,0 +1,218 @@
+//! What every request shares, and what more than one endpoint does.
+
+pub(crate) mod definition;
+pub(crate) mod provision;
+pub(crate) mod samples;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+use uuid::Uuid;
+use wire::ids::{ServerId, UserId};
+use wire::server::State;
+
+use crate::clock;
+use crate::config::Config;
+use crate::http::problem::{Answer, Problem};
+use crate::http::throttle::Throttle;
+use crate::nodes::Nodes;
+use crate::nodes::outbox::{Notice, Outbox};
+use crate::store::activity::NewRecord;
+use crate::store::keys::ApiKey;
+use crate::store::nodes::Node;
+use crate::store::servers::Server;
+use crate::store::users::User;
+use crate::store::{Store, StoreError, Window};
+use crate::token;
+
+/// `last_used_at` is written at most this often per key; also the pause after one that could not be written.
+const LAST_USED_EVERY_MS: i64 = 60_000;
+/// Accounts that one person makes by giving rights to e-mail addresses; then one more every three minutes. Administrators, who
+/// make accounts anyway, are exempt.
+const INVITATIONS_PER_HOUR: u32 = 20;
+/// Nodes told when a user loses rights everywhere.
+const NODES_MAX: u64 = 1000;
+
+/// Shared by all requests.
+pub(crate) type App = Arc<AppState>;
+
+/// What every request shares.
+pub(crate) struct AppState {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) nodes: Nodes,
+    pub(crate) outbox: Outbox,
+    /// `/api/client`, by user.
+    pub(crate) client_throttle: Throttle<UserId>,
+    /// `/api/application`, by user.
+    pub(crate) application_throttle: Throttle<UserId>,
+    /// Accounts made by giving rights to an e-mail address, by the user who gives.
+    pub(crate) invitation_throttle: Throttle<UserId>,
+    /// Console tokens, by user and server.
+    pub(crate) websocket_throttle: Throttle<(UserId, ServerId)>,
+    pub(crate) samples: samples::Samples,
+    states: Mutex<HashMap<ServerId, State>>,
+    /// Until then no key's last use is written, because that failed.
+    uses_paused_until: AtomicI64,
+}
+
+/// Who did something, for the record.
+#[derive(Clone, Debug)]
+pub(crate) struct Actor {
+    pub(crate) user: UserId,
+    /// Identifier of the key.
+    pub(crate) api_key: String,
+    pub(crate) ip: IpAddr,
+}
+
+impl AppState {
+    /// Around an open database.
+    pub(crate) fn new(config: Config, store: Store, nodes: Nodes) -> Self {
+        Self {
+            outbox: Outbox::new(store.clone(), nodes.clone()),
+            client_throttle: Throttle::per_minute(config.client_per_minute),
+            application_throttle: Throttle::per_minute(config.application_per_minute),
+            invitation_throttle: Throttle::per_hour(INVITATIONS_PER_HOUR),
+            websocket_throttle: Throttle::per_minute(config.websocket_per_minute),
+            samples: samples::Samples::default(),
+            states: Mutex::default(),
+            uses_paused_until: AtomicI64::new(0),
+            config,
+            store,
+            nodes,
+        }
+    }
+
+    /// The node of a server. Foreign keys make sure there is one.
+    pub(crate) async fn node_of(&self, server: &Server) -> Answer<Node> {
+        self.store.node(server.node).await?.ok_or(Problem::NotFound)
+    }
+
+    /// Notes the state that a node reports.
+    pub(crate) fn note_state(&self, server: ServerId, state: State) {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).insert(server, state);
+    }
+
+    /// The state a node reported last, since this panel started.
+    pub(crate) fn last_state(&self, server: ServerId) -> Option<State> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).get(&server).copied()
+    }
+
+    fn forget(&self, server: ServerId) {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).remove(&server);
+        self.samples.forget(server);
+    }
+
+    /// Writes down that a key is used. One that cannot be written does not keep anybody out: with a full disk people can still
+    /// look, and stop what fills it.
+    pub(crate) async fn note_use(&self, key: &ApiKey) {
+        let now = clock::now_ms();
+        let is_fresh = key.last_used_at.is_some_and(|last| now - last < LAST_USED_EVERY_MS);
+        if is_fresh || now < self.uses_paused_until.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = self.store.touch_key(key, now).await {
+            self.uses_paused_until.store(now + LAST_USED_EVERY_MS, Ordering::Relaxed);
+            tracing::error!(%error, "the last use of a key could not be written");
+        }
+    }
+
+    /// Adds to the record. A record that cannot be written does not undo what was done: it is logged.
+    pub(crate) async fn record(&self, actor: &Actor, server: Option<ServerId>, event: &str, metadata: Value) {
+        let record = NewRecord {
+            event: event.to_owned(),
+            server,
+            user: Some(actor.user),
+            api_key: Some(actor.api_key.clone()),
+            ip: Some(actor.ip.to_string()),
+            metadata,
+            happened_at: clock::now_ms(),
+        };
+        if let Err(error) = self.store.insert_activity(vec![record]).await {
+            tracing::error!(%error, event, "activity not recorded");
+        }
+    }
+
+    /// A user's rights on one server have become less: end their sessions and tokens there.
+    pub(crate) async fn revoke(&self, server: &Server, user: &User) -> Answer<()> {
+        let node = self.node_of(server).await?;
+        let jtis = vec![token::jti(user.number, server.uuid)];
+        let notice = Notice::Deauthorize { user: user.uuid, servers: vec![server.uuid], jtis };
+        Ok(self.outbox.tell(&node, notice).await?)
+    }
+
+    /// A user's rights have become less everywhere.
+    pub(crate) async fn revoke_everywhere(&self, user: UserId) -> Result<(), StoreError> {
+        let nodes = self.store.nodes(Window { limit: NODES_MAX, offset: 0 }).await?;
+        for node in nodes.rows {
+            self.outbox.tell(&node, Notice::Deauthorize { user, servers: Vec::new(), jtis: Vec::new() }).await?;
+        }
+        Ok(())
+    }
+
+    /// A server's definition has changed: its node should fetch it again.
+    pub(crate) async fn sync(&self, server: &Server) -> Answer<()> {
+        let node = self.node_of(server).await?;
+        Ok(self.outbox.tell(&node, Notice::Sync { server: server.uuid }).await?)
+    }
+
+    /// Removes a server here and on its node.
+    pub(crate) async fn remove_server(&self, server: &Server) -> Answer<()> {
+        let node = self.node_of(server).await?;
+        self.store.delete_server(server.uuid).await?;
+        self.forget(server.uuid);
+        Ok(self.outbox.tell(&node, Notice::Delete { server: server.uuid }).await?)
+    }
+
+    /// A node by number, uuid or name.
+    pub(crate) async fn find_node(&self, text: &str) -> Result<Option<Node>, StoreError> {
+        if let Ok(number) = text.parse() {
+            return self.store.node_by_number(number).await;
+        }
+        if let Ok(id) = Uuid::try_parse(text)
+            && let Some(node) = self.store.node(id).await?
+        {
+            return Ok(Some(node));
+        }
+        self.store.node_by_name(text).await
+    }
+
+    /// A user by number, uuid or login name.
+    pub(crate) async fn find_user(&self, text: &str) -> Result<Option<User>, StoreError> {
+        if let Ok(number) = text.parse() {
+            return self.store.user_by_number(number).await;
+        }
+        if let Ok(id) = text.to_ascii_lowercase().parse() {
+            return self.store.user(id).await;
+        }
+        self.store.user_by_name(text).await
+    }
+
+    /// A server by uuid or by the first eight characters of it.
+    pub(crate) async fn find_server(&self, text: &str) -> Result<Option<Server>, StoreError> {
+        let text = text.to_ascii_lowercase();
+        match text.len() {
+            8 => self.store.server_by_short(&text).await,
+            36 => match text.parse() {
+                Ok(id) => self.store.server(id).await,
+                Err(_) => Ok(None),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    /// The same, or by number.
+    pub(crate) async fn find_server_or_number(&self, text: &str) -> Result<Option<Server>, StoreError> {
+        // Eight digits may be a short id; those win, as numbers that long take a while to come.
+        if let Some(server) = self.find_server(text).await? {
+            return Ok(Some(server));
+        }
+        match text.parse() {
+            Ok(number) => self.store.server_by_number(number).await,
+            Err(_) => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Routes, and what happens around every handler.
+//!
+//! The outer router holds only the page of the API's description; everything else falls through to the inner one with the
+//! slash at the end of its path removed, because a layer on a router runs after routing and would come too late.
+
+pub(crate) mod account;
+pub(crate) mod activity;
+pub(crate) mod application;
+pub(crate) mod caller;
+pub(crate) mod docs;
+pub(crate) mod fields;
+pub(crate) mod keys;
+pub(crate) mod page;
+pub(crate) mod problem;
+pub(crate) mod reach;
+pub(crate) mod remote;
+pub(crate) mod servers;
+pub(crate) mod show;
+pub(crate) mod subusers;
+pub(crate) mod throttle;
+pub(crate) mod websocket;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get, post};
+use tower_http::normalize_path::NormalizePath;
+use utoipa::OpenApi;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+use utoipa_axum::routes;
+
+use crate::app::App;
+use problem::Problem;
+
+async fn not_found() -> Problem {
+    Problem::NotFound
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::MethodNotAllowed
+}
+
+/// All routes of the panel, and the envelope for those that are not there.
+pub(crate) fn router(app: &App) -> Router {
+    let (inner, description) = described(app);
+    let inner = inner.merge(remote_routes(app)).fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+    docs::router(description)
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback_service(NormalizePath::trim_trailing_slash(inner))
+}
+
+/// The description of the API alone.
+pub(crate) fn description(app: &App) -> utoipa::openapi::OpenApi {
+    described(app).1
+}
+
+fn described(app: &App) -> (Router, utoipa::openapi::OpenApi) {
+    let client = [
+        routes!(servers::list),
+        routes!(servers::permissions),
+        routes!(account::read),
+        routes!(account::list_keys, account::create_key),
+        routes!(account::delete_key),
+        routes!(account::activity),
+        routes!(servers::read),
+        routes!(websocket::credentials),
+        routes!(servers::resources),
+        routes!(servers::command),
+        routes!(servers::power),
+        routes!(servers::backups),
+        routes!(activity::list),
+        routes!(subusers::list, subusers::create),
+        routes!(subusers::read, subusers::update, subusers::put, subusers::delete),
+    ];
+    let application = [
+        routes!(application::list_templates),
+        routes!(application::users::list, application::users::create),
+        routes!(application::users::read, application::users::update, application::users::delete),
+        routes!(application::keys::list, application::keys::create),
+        routes!(application::keys::delete),
+        routes!(application::nodes::list, application::nodes::create),
+        routes!(application::nodes::read, application::nodes::update, application::nodes::delete),
+        routes!(application::nodes::configuration),
+        routes!(application::servers::list, application::servers::create),
+        routes!(application::servers::read, application::servers::delete),
+        routes!(application::servers::force_delete),
+        routes!(application::servers::update_details),
+        routes!(application::servers::update_build),
+        routes!(application::servers::update_startup),
+        routes!(application::servers::suspend),
+        routes!(application::servers::unsuspend),
+    ];
+    let mut all = OpenApiRouter::with_openapi(docs::Description::openapi());
+    // Around each method and not around the router: a method that is not there is a 405 for strangers as well.
+    for (schemas, paths, methods) in client {
+        let guard = from_fn_with_state(app.clone(), caller::guard_client);
+        let guarded: UtoipaMethodRouter = (schemas, paths, methods.route_layer(guard));
+        all = all.routes(guarded);
+    }
+    for (schemas, paths, methods) in application {
+        let guard = from_fn_with_state(app.clone(), caller::guard_application);
+        let guarded: UtoipaMethodRouter = (schemas, paths, methods.route_layer(guard));
+        all = all.routes(guarded);
+    }
+    all.split_for_parts()
+}
+
+fn remote_routes(app: &App) -> Router {
+    let guarded = |methods: MethodRouter| methods.route_layer(from_fn_with_state(app.clone(), remote::guard));
+    Router::new()
+        .route("/api/remote/servers", guarded(get(remote::servers)))
+        .route("/api/remote/servers/reset", guarded(post(remote::reset)))
+        .route("/api/remote/servers/{server}", guarded(get(remote::server)))
+        .route("/api/remote/servers/{server}/install", guarded(post(remote::installed)))
+        .route("/api/remote/servers/{server}/container/status", guarded(post(remote::status)))
+        .route("/api/remote/activity", guarded(post(remote::activity)))
+}

@@ -1,0 +1,282 @@
+//! Game servers, for administrators.
+
+use axum::Json;
+use axum::extract::{OriginalUri, Path};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use wire::api::{ErrorBody, Item, List};
+use wire::application::{
+    CreateServer, Server as ServerBody, ServerContainer, ServerProcess, UpdateBuild, UpdateDetails, UpdateStartup,
+};
+use wire::remote::StopKind;
+
+use super::{number_or_word, resource_meta, settings};
+use crate::app::definition::environment;
+use crate::clock::iso;
+use crate::http::caller::{Admin, Call};
+use crate::http::fields::Fields;
+use crate::http::page::{Asked, paged};
+use crate::http::problem::{Answer, Problem};
+use crate::http::show::limits;
+use crate::store::servers::{Scope, Server, ServerFilter, Status};
+use crate::store::users::User;
+use crate::templates;
+
+async fn show(call: &Call, server: &Server) -> Answer<Item<ServerBody>> {
+    let store = &call.app.store;
+    let allocations = store.allocations(server.uuid).await?;
+    let main = allocations.first();
+    let process = &server.process;
+    let stop = match process.stop.kind {
+        StopKind::Signal => format!("^{}", process.stop.value),
+        StopKind::Command | StopKind::Stop => process.stop.value.clone(),
+    };
+    let shown = ServerBody {
+        id: server.number,
+        external_id: server.external_id.clone(),
+        uuid: server.uuid.to_string(),
+        identifier: server.uuid.short(),
+        name: server.name.clone(),
+        description: server.description.clone(),
+        status: server.status.on_the_wire(),
+        suspended: server.status == Status::Suspended,
+        limits: limits(server),
+        feature_limits: server.features,
+        user: store.user(server.owner).await?.map_or(0, |user| user.number),
+        node: store.node(server.node).await?.map_or(0, |node| node.number),
+        allocation: main.map_or(0, |main| main.number),
+        container: ServerContainer {
+            startup_command: server.invocation.clone(),
+            image: server.image.clone(),
+            installed: u8::from(!matches!(server.status, Status::Installing | Status::InstallFailed)),
+            environment: environment(server, &allocations),
+        },
+        ip: main.map(|main| main.ip.clone()).unwrap_or_default(),
+        port: main.map_or(0, |main| main.port),
+        template: server.template.clone(),
+        process: ServerProcess {
+            ready: process.startup.done.clone(),
+            stop,
+            grace_ms: process.stop.grace_ms,
+            settle_ms: process.startup.settle_ms,
+            console: process.console,
+            success_exit: process.success_exit.clone(),
+        },
+        state: call.app.last_state(server.uuid).map(|state| state.to_string()),
+        hint: hint(server),
+        created_at: iso(server.created_at),
+        updated_at: iso(server.updated_at),
+    };
+    Ok(Item::new("server", shown))
+}
+
+fn hint(server: &Server) -> Option<String> {
+    templates::find(server.template.as_deref()?)?.install_hint()
+}
+
+/// All servers.
+#[utoipa::path(
+    get, path = "/api/application/servers", tag = "application", operation_id = "list_all_servers",
+    params(
+        ("page" = Option<u64>, Query, description = "From 1."),
+        ("per_page" = Option<u64>, Query, description = "50 unless told, 100 at most."),
+        ("filter[name]" = Option<String>, Query, description = "Part of it; likewise `uuid`, `description`, `external_id`, and `*` for any of them."),
+    ),
+    responses((status = 200, body = List<ServerBody>), (status = "4XX", body = ErrorBody)),
+)]
+pub(crate) async fn list(Admin(call): Admin, uri: OriginalUri, asked: Asked) -> Answer<Json<List<ServerBody>>> {
+    let filter = ServerFilter {
+        name: asked.filter("name"),
+        uuid: asked.filter("uuid"),
+        description: asked.filter("description"),
+        external_id: asked.filter("external_id"),
+        any: asked.filter("*"),
+    };
+    let page = asked.usual_page();
+    let found = call.app.store.servers(Scope::All, &filter, page.window()).await?;
+    let mut items = Vec::with_capacity(found.rows.len());
+    for server in &found.rows {
+        items.push(show(&call, server).await?);
+    }
+    Ok(Json(paged(&call, &uri, &asked, page, found.total, items)))
+}
+
+/// One server.
+#[utoipa::path(
+    get, path = "/api/application/servers/{server}", tag = "application", operation_id = "show_any_server",
+    params(("server" = String, Path, description = "Number, uuid, or its first eight characters.")),
+    responses((status = 200, body = Item<ServerBody>), (status = "4XX", body = ErrorBody)),
+)]
+pub(crate) async fn read(Admin(call): Admin, Path(id): Path<String>) -> Answer<Json<Item<ServerBody>>> {
+    let server = find(&call, &id).await?;
+    Ok(Json(show(&call, &server).await?))
+}
+
+/// Makes a server and hands it to its node. When the node does not take it, nothing is left of it.
+///
+/// `meta.hint` says what to do when the program turns out to be missing.
+#[utoipa::path(
+    post, path = "/api/application/servers", tag = "application", operation_id = "create_server",
+    request_body = CreateServer,
+    responses(
+        (status = 201, body = Item<ServerBody>), (status = "4XX", body = ErrorBody),
+        (status = "5XX", description = "The node refuses or does not answer.", body = ErrorBody),
+    ),
+)]
+pub(crate) async fn create(Admin(call): Admin) -> Answer<(StatusCode, Json<Item<ServerBody>>)> {
+    let mut fields = Fields::of(&call.body);
+    let new = settings::new_server(&mut fields);
+    let owner = owner(&call, &mut fields).await?.unwrap_or_else(|| call.user.clone());
+    fields.finish()?;
+    let (server, _node) = call.app.create_server(&new, owner.uuid).await?;
+    record(&call, &server, "server:create").await;
+    let mut meta = resource_meta(&call, "servers", server.number);
+    if let (Some(meta), Some(hint)) = (meta.as_object_mut(), hint(&server)) {
+        meta.insert("hint".to_owned(), hint.into());
+    }
+    Ok((StatusCode::CREATED, Json(show(&call, &server).await?.with_meta(meta))))
+}
+
+/// Changes name, description, owner. A former owner loses their open consoles at once.
+#[utoipa::path(
+    patch, path = "/api/application/servers/{server}/details", tag = "application", operation_id = "update_server_details",
+    params(("server" = String, Path, description = "Number, uuid, or its first eight characters.")),
+    request_body = UpdateDetails,
+    responses((status = 200, body = Item<ServerBody>), (status = "4XX", body = ErrorBody)),
+)]
+pub(crate) async fn update_details(Admin(call): Admin, Path(id): Path<String>) -> Answer<Json<Item<ServerBody>>> {
+    let before = find(&call, &id).await?;
+    let mut server = before.clone();
+    let mut fields = Fields::of(&call.body);
+    settings::change_details(&mut fields, &mut server);
+    if let Some(owner) = owner(&call, &mut fields).await? {
+        server.owner = owner.uuid;
+    }
+    fields.finish()?;
+    call.app.store.update_server(&server).await?;
+    if server.owner != before.owner {
+        // Whoever owns a server needs no rights given by somebody else.
+        call.app.store.delete_subuser(server.uuid, server.owner).await?;
+        if let Some(former) = call.app.store.user(before.owner).await? {
+            call.app.revoke(&server, &former).await?;
+        }
+    }
+    changed(&call, &server, "server:details.update").await
+}
+
+/// Changes limits.
+#[utoipa::path(
+    patch, path = "/api/application/servers/{server}/build", tag = "application", operation_id = "update_server_build",
+    params(("server" = String, Path, description = "Number, uuid, or its first eight characters.")),
+    request_body = UpdateBuild,
+    responses((status = 200, body = Item<ServerBody>), (status = "4XX", body = ErrorBody)),
+)]
+pub(crate) async fn update_build(Admin(call): Admin, Path(id): Path<String>) -> Answer<Json<Item<ServerBody>>> {
+    let mut server = find(&call, &id).await?;
+    let mut fields = Fields::of(&call.body);
+    settings::change_build(&mut fields, &mut server.build);
+    if let Some(features) = settings::features(&mut fields) {
+        server.features = features;
+    }
+    fields.finish()?;
+    call.app.store.update_server(&server).await?;
+    changed(&call, &server, "server:build.update").await
+}
+
+/// Changes how the server is started and stopped; it counts from the next start.
+#[utoipa::path(
+    patch, path = "/api/application/servers/{server}/startup", tag = "application", operation_id = "update_server_startup",
+    params(("server" = String, Path, description = "Number, uuid, or its first eight characters.")),
+    request_body = UpdateStartup,
+    responses((status = 200, body = Item<ServerBody>), (status = "4XX", body = ErrorBody)),
+)]
+pub(crate) async fn update_startup(Admin(call): Admin, Path(id): Path<String>) -> Answer<Json<Item<ServerBody>>> {
+    let mut server = find(&call, &id).await?;
+    let mut fields = Fields::of(&call.body);
+    settings::change_startup(&mut fields, &mut server);
+    fields.finish()?;
+    call.app.store.update_server(&server).await?;
+    changed(&call, &server, "server:startup.update").await
+}
+
+/// Blocks a server: its node stops it and closes its consoles, and nobody can use it until it is unblocked.
+#[utoipa::path(
+    post, path = "/api/application/servers/{server}/suspend", tag = "application", operation_id = "suspend_server",
+    params(("server" = String, Path, description = "Number, uuid, or its first eight characters.")),
+    responses((status = 204, description = "Done; the node is told at once."), (status = "4XX", body = ErrorBody)),
+)]
+pub(crate) async fn suspend(Admin(call): Admin, Path(id): Path<String>) -> Answer<StatusCode> {
+    let server = find(&call, &id).await?;
+    set_status(&call, &server, Status::Suspended, "server:suspend").await
+}
+
+/// Unblocks a server.
+#[utoipa::path(
+    post, path = "/api/application/servers/{server}/unsuspend", tag = "application", operation_id = "unsuspend_server",
+    params(("server" = String, Path, description = "Number, uuid, or its first eight characters.")),
+    responses((status = 204, description = "Done; the node is told at once."), (status = "4XX", body = ErrorBody)),
+)]
+pub(crate) async fn unsuspend(Admin(call): Admin, Path(id): Path<String>) -> Answer<StatusCode> {
+    let server = find(&call, &id).await?;
+    if server.status != Status::Suspended {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    set_status(&call, &server, Status::Normal, "server:unsuspend").await
+}
+
+/// Deletes a server with its files and its console log. A node that cannot be reached does it when it is back.
+#[utoipa::path(
+    delete, path = "/api/application/servers/{server}", tag = "application", operation_id = "delete_server",
+    params(("server" = String, Path, description = "Number, uuid, or its first eight characters.")),
+    responses((status = 204, description = "Gone."), (status = "4XX", body = ErrorBody)),
+)]
+pub(crate) async fn delete(Admin(call): Admin, Path(id): Path<String>) -> Answer<StatusCode> {
+    let server = find(&call, &id).await?;
+    call.app.remove_server(&server).await?;
+    record(&call, &server, "server:delete").await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The stock path for the same.
+#[utoipa::path(
+    delete, path = "/api/application/servers/{server}/force", tag = "application", operation_id = "force_delete_server",
+    params(("server" = String, Path, description = "Number, uuid, or its first eight characters.")),
+    responses((status = 204, description = "Gone."), (status = "4XX", body = ErrorBody)),
+)]
+pub(crate) async fn force_delete(admin: Admin, path: Path<String>) -> Answer<StatusCode> {
+    delete(admin, path).await
+}
+
+async fn find(call: &Call, id: &str) -> Answer<Server> {
+    call.app.find_server_or_number(id).await?.ok_or(Problem::NotFound)
+}
+
+/// The `user` member as a person, if it is there.
+async fn owner(call: &Call, fields: &mut Fields<'_>) -> Answer<Option<User>> {
+    let Some(text) = fields.value("user").and_then(number_or_word) else { return Ok(None) };
+    let user = call.app.find_user(&text).await?;
+    if user.is_none() {
+        fields.fail("user", "exists", "There is no such user on this panel.");
+    }
+    Ok(user)
+}
+
+async fn set_status(call: &Call, server: &Server, status: Status, event: &str) -> Answer<StatusCode> {
+    call.app.store.set_status(server.uuid, status).await?;
+    call.app.sync(server).await?;
+    record(call, server, event).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// After a change: the node fetches it, the record has it, the caller sees it.
+async fn changed(call: &Call, server: &Server, event: &str) -> Answer<Json<Item<ServerBody>>> {
+    call.app.sync(server).await?;
+    record(call, server, event).await;
+    let server = find(call, &server.uuid.to_string()).await?;
+    Ok(Json(show(call, &server).await?))
+}
+
+async fn record(call: &Call, server: &Server, event: &str) {
+    let metadata: Value = json!({ "name": server.name });
+    call.app.record(&call.actor(), Some(server.uuid), event, metadata).await;
+}

@@ -1,0 +1,211 @@
+//! People, for administrators.
+
+use axum::Json;
+use axum::extract::{OriginalUri, Path};
+use axum::http::StatusCode;
+use serde_json::json;
+use wire::api::{ErrorBody, Item, List};
+use wire::application::{User as UserBody, UserRequest};
+
+use super::resource_meta;
+use crate::clock::iso;
+use crate::http::caller::{Admin, Call};
+use crate::http::fields::Fields;
+use crate::http::page::{Asked, paged_rows};
+use crate::http::problem::{Answer, Problem};
+use crate::secret;
+use crate::store::users::{NewUser, User, UserFilter};
+
+const NAME_CHARS_MAX: usize = 191;
+const PASSWORD_CHARS_MIN: usize = 8;
+const PASSWORD_CHARS_MAX: usize = 1024;
+const LANGUAGE_CHARS_MAX: usize = 16;
+
+fn show(user: User) -> Item<UserBody> {
+    let shown = UserBody {
+        id: user.number,
+        external_id: user.external_id,
+        uuid: user.uuid.to_string(),
+        username: user.username,
+        email: user.email,
+        first_name: user.first_name,
+        last_name: user.last_name,
+        language: user.language,
+        root_admin: user.root_admin,
+        two_factor: false,
+        created_at: iso(user.created_at),
+        updated_at: iso(user.updated_at),
+    };
+    Item::new("user", shown)
+}
+
+/// Everybody with an account.
+#[utoipa::path(
+    get, path = "/api/application/users", tag = "application", operation_id = "list_users",
+    params(
+        ("page" = Option<u64>, Query, description = "From 1."),
+        ("per_page" = Option<u64>, Query, description = "50 unless told, 100 at most."),
+        ("filter[email]" = Option<String>, Query, description = "Part of it; likewise `username`, `uuid`, `external_id`."),
+    ),
+    responses((status = 200, body = List<UserBody>), (status = "4XX", body = ErrorBody)),
+)]
+pub(crate) async fn list(Admin(call): Admin, uri: OriginalUri, asked: Asked) -> Answer<Json<List<UserBody>>> {
+    let filter = UserFilter {
+        email: asked.filter("email"),
+        username: asked.filter("username"),
+        uuid: asked.filter("uuid"),
+        external_id: asked.filter("external_id"),
+    };
+    let page = asked.usual_page();
+    let found = call.app.store.users(&filter, page.window()).await?;
+    Ok(Json(paged_rows(&call, &uri, &asked, page, found, show)))
+}
+
+/// One of them.
+#[utoipa::path(
+    get, path = "/api/application/users/{user}", tag = "application", operation_id = "show_user",
+    params(("user" = String, Path, description = "Number, uuid or login name.")),
+    responses((status = 200, body = Item<UserBody>), (status = "4XX", body = ErrorBody)),
+)]
+pub(crate) async fn read(Admin(call): Admin, Path(id): Path<String>) -> Answer<Json<Item<UserBody>>> {
+    Ok(Json(show(find(&call, &id).await?)))
+}
+
+/// Makes an account. Without a password nobody can log in to it, but keys can be made for it.
+#[utoipa::path(
+    post, path = "/api/application/users", tag = "application", operation_id = "create_user",
+    request_body = UserRequest,
+    responses((status = 201, body = Item<UserBody>), (status = "4XX", body = ErrorBody)),
+)]
+pub(crate) async fn create(Admin(call): Admin) -> Answer<(StatusCode, Json<Item<UserBody>>)> {
+    let mut fields = Fields::of(&call.body);
+    let email = fields.email("email");
+    let username = fields.text("username", NAME_CHARS_MAX);
+    check_username(&mut fields, &username);
+    let password = password(&mut fields);
+    let new = NewUser {
+        external_id: fields.text_or_none("external_id", NAME_CHARS_MAX),
+        username,
+        email,
+        first_name: fields.name_or_none("first_name", NAME_CHARS_MAX).unwrap_or_default(),
+        last_name: fields.name_or_none("last_name", NAME_CHARS_MAX).unwrap_or_default(),
+        language: fields.name_or_none("language", LANGUAGE_CHARS_MAX).unwrap_or_else(|| "en".to_owned()),
+        password_hash: None,
+        root_admin: fields.flag("root_admin").unwrap_or(false),
+    };
+    fields.finish()?;
+    let new = NewUser { password_hash: hashed(password).await?, ..new };
+    let user = call.app.store.insert_user(new).await?;
+    let metadata = json!({ "username": user.username, "uuid": user.uuid });
+    call.app.record(&call.actor(), None, "user:account.create", metadata).await;
+    let meta = resource_meta(&call, "users", user.number);
+    Ok((StatusCode::CREATED, Json(show(user).with_meta(meta))))
+}
+
+/// Changes an account; what is left out stays. Somebody who is no administrator any more loses their open consoles at once.
+#[utoipa::path(
+    patch, path = "/api/application/users/{user}", tag = "application", operation_id = "update_user",
+    params(("user" = String, Path, description = "Number, uuid or login name.")),
+    request_body = UserRequest,
+    responses((status = 200, body = Item<UserBody>), (status = "4XX", body = ErrorBody)),
+)]
+pub(crate) async fn update(Admin(call): Admin, Path(id): Path<String>) -> Answer<Json<Item<UserBody>>> {
+    let before = find(&call, &id).await?;
+    let mut user = before.clone();
+    let mut fields = Fields::of(&call.body);
+    if fields.has("email") {
+        user.email = fields.email("email");
+    }
+    if fields.has("username") {
+        user.username = fields.text("username", NAME_CHARS_MAX);
+        check_username(&mut fields, &user.username);
+    }
+    if fields.has("external_id") {
+        user.external_id = fields.text_or_none("external_id", NAME_CHARS_MAX);
+    }
+    for (name, slot) in [("first_name", &mut user.first_name), ("last_name", &mut user.last_name)] {
+        if fields.has(name) {
+            *slot = fields.name_or_none(name, NAME_CHARS_MAX).unwrap_or_default();
+        }
+    }
+    if let Some(language) = fields.name_or_none("language", LANGUAGE_CHARS_MAX) {
+        user.language = language;
+    }
+    if let Some(root_admin) = fields.flag("root_admin") {
+        user.root_admin = root_admin;
+    }
+    let password = password(&mut fields);
+    fields.finish()?;
+    if user.uuid == call.user.uuid && !user.root_admin {
+        let text = "You cannot take your own administrator's rights: let another administrator do it.".to_owned();
+        return Err(Problem::Rule("DisplayException", text));
+    }
+    call.app.store.update_user(&user, hashed(password).await?).await?;
+    if before.root_admin && !user.root_admin {
+        call.app.revoke_everywhere(user.uuid).await?;
+    }
+    let metadata = json!({ "username": user.username, "uuid": user.uuid });
+    call.app.record(&call.actor(), None, "user:account.update", metadata).await;
+    Ok(Json(show(find(&call, &user.uuid.to_string()).await?)))
+}
+
+/// Deletes an account with its keys and rights. Whoever owns servers cannot be deleted.
+#[utoipa::path(
+    delete, path = "/api/application/users/{user}", tag = "application", operation_id = "delete_user",
+    params(("user" = String, Path, description = "Number, uuid or login name.")),
+    responses((status = 204, description = "Gone."), (status = "4XX", body = ErrorBody)),
+)]
+pub(crate) async fn delete(Admin(call): Admin, Path(id): Path<String>) -> Answer<StatusCode> {
+    let user = find(&call, &id).await?;
+    let refused = |text: &str| Err(Problem::Rule("DisplayException", text.to_owned()));
+    if user.uuid == call.user.uuid {
+        return refused("You cannot delete your own account.");
+    }
+    if call.app.store.owned_count(user.uuid).await? > 0 {
+        return refused("This person owns servers: give those to somebody else, or delete them, first.");
+    }
+    call.app.store.delete_user(user.uuid).await?;
+    call.app.revoke_everywhere(user.uuid).await?;
+    let metadata = json!({ "username": user.username, "uuid": user.uuid });
+    call.app.record(&call.actor(), None, "user:account.delete", metadata).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// By number, uuid or login name.
+pub(super) async fn find(call: &Call, id: &str) -> Answer<User> {
+    call.app.find_user(id).await?.ok_or(Problem::NotFound)
+}
+
+fn check_username(fields: &mut Fields<'_>, username: &str) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let ends = username.starts_with(char::is_alphanumeric) && username.ends_with(char::is_alphanumeric);
+    let fine = username.chars().all(plain) && ends;
+    if !fine && !username.is_empty() {
+        let text = "The username may hold letters, digits, and - _ . in between.";
+        fields.fail("username", "username", text);
+    }
+}
+
+fn password(fields: &mut Fields<'_>) -> Option<String> {
+    // White space is part of a password, so it is not trimmed like other texts.
+    let password = fields.value("password")?.as_str().map(str::to_owned);
+    let chars = password.as_ref().map_or(0, |text| text.chars().count());
+    if !(PASSWORD_CHARS_MIN..=PASSWORD_CHARS_MAX).contains(&chars) {
+        let rule = if chars < PASSWORD_CHARS_MIN { "min" } else { "max" };
+        let text = format!("The password must have {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters.");
+        fields.fail("password", rule, text);
+    }
+    password
+}
+
+async fn hashed(password: Option<String>) -> Answer<Option<String>> {
+    let Some(password) = password else { return Ok(None) };
+    let hash = tokio::task::spawn_blocking(move || secret::password_hash(&password)).await;
+    match hash {
+        Ok(Ok(hash)) => Ok(Some(hash)),
+        _ => {
+            tracing::error!("a password could not be hashed");
+            Err(Problem::Internal)
+        }
+    }
+}

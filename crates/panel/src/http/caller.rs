@@ -1,0 +1,345 @@
+//! Who is asking: key, address, rate, and what they are to a server. The order in which a request can fail is that of
+//! protocol reference §1.1: 413, 401, 400, 403 (address), 429, then 404, 403 (kind of key), 404 (no relation), 409 in the extractors.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use ipnet::IpNet;
+use serde_json::Value;
+
+use super::problem::{Answer, Problem};
+use super::reach::{Origin, Reach};
+use super::throttle::{Standing, Throttle};
+use crate::access::{self, Relation, StateRule};
+use crate::app::{Actor, App};
+use crate::clock;
+use crate::store::keys::{ApiKey, IDENTIFIER_CHARS, KeyKind};
+use crate::store::nodes::Node;
+use crate::store::servers::Server;
+use crate::store::users::User;
+use wire::ids::UserId;
+
+/// Longest body of a person's request.
+pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Of a body that is too long, this much is still read (and thrown away), because a client that is cut off while it sends
+/// sees a broken connection instead of the answer.
+const DRAIN_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A body must be there by then.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An authenticated request that is within its limits.
+pub(crate) struct Call {
+    pub(crate) app: App,
+    pub(crate) user: User,
+    pub(crate) key: ApiKey,
+    pub(crate) ip: IpAddr,
+    /// Our own address as the caller sees it.
+    pub(crate) origin: Option<Origin>,
+    /// The body as JSON; null when there is none or it is something else.
+    pub(crate) body: Value,
+}
+
+impl Call {
+    /// Our address for links and for `iss`.
+    pub(crate) fn public_url(&self) -> String {
+        match (&self.app.config.public_url, &self.origin) {
+            (Some(url), _) => url.trim_end_matches('/').to_owned(),
+            (None, Some(origin)) => origin.url(),
+            (None, None) => "http://localhost".to_owned(),
+        }
+    }
+
+    /// Where clients find a node: a local one where they found us.
+    pub(crate) fn node_origin(&self, node: &Node) -> Option<Origin> {
+        if node.local { self.origin.clone() } else { Origin::of_url(&node.url) }
+    }
+
+    /// For the record.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor { user: self.user.uuid, api_key: self.key.identifier.clone(), ip: self.ip }
+    }
+
+    /// What the caller is to a server; none: it does not exist for them.
+    pub(crate) async fn relation(&self, server: &Server) -> Answer<Option<Relation>> {
+        if self.user.root_admin {
+            return Ok(Some(Relation::Admin));
+        }
+        if server.owner == self.user.uuid {
+            return Ok(Some(Relation::Owner));
+        }
+        let subuser = self.app.store.subuser(server.uuid, self.user.uuid).await?;
+        Ok(subuser.map(|subuser| Relation::Subuser(subuser.permissions)))
+    }
+}
+
+/// Middleware of `/api/client`.
+pub(crate) async fn guard_client(State(app): State<App>, request: Request, next: Next) -> Response {
+    guard(&app, &app.client_throttle, request, next).await
+}
+
+/// Middleware of `/api/application`.
+pub(crate) async fn guard_application(State(app): State<App>, request: Request, next: Next) -> Response {
+    guard(&app, &app.application_throttle, request, next).await
+}
+
+async fn guard(app: &App, throttle: &Throttle<UserId>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let call = match admit(app, &parts, body).await {
+        Ok(call) => call,
+        Err(problem) => return problem.into_response(),
+    };
+    let standing = throttle.take(&call.user.uuid);
+    let mut response = if standing.is_allowed() {
+        parts.extensions.insert(Arc::new(call));
+        next.run(Request::from_parts(parts, Body::empty())).await
+    } else {
+        Problem::Throttled.into_response()
+    };
+    standing.write(response.headers_mut());
+    response
+}
+
+async fn admit(app: &App, parts: &Parts, body: Body) -> Answer<Call> {
+    let bytes = read_body(&parts.headers, body, BODY_BYTES_MAX).await?;
+    let (user, key) = authenticate(app, &parts.headers).await?;
+    let body = parse_body(&parts.headers, &bytes)?;
+    let Reach { ip, origin } = Reach::of(parts, &app.config);
+    if !may_come_from(&key.allowed_ips, ip) {
+        return Err(Problem::AccessDenied("This key may not be used from your address.".to_owned()));
+    }
+    app.note_use(&key).await;
+    Ok(Call { app: app.clone(), user, key, ip, origin, body })
+}
+
+/// The whole body, if it is not too long.
+pub(crate) async fn read_body(headers: &HeaderMap, body: Body, bytes_max: usize) -> Answer<Bytes> {
+    let read = async {
+        let mut stream = body.into_data_stream();
+        let mut bytes = Vec::new();
+        let mut total = 0_usize;
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|_| Problem::BadRequest("The body could not be read.".to_owned()))?;
+            total = total.saturating_add(chunk.len());
+            if total > DRAIN_BYTES_MAX {
+                break;
+            }
+            if total > bytes_max {
+                bytes.clear();
+            } else {
+                bytes.extend_from_slice(&chunk);
+            }
+        }
+        if total > bytes_max { Err(Problem::TooLarge(bytes_max)) } else { Ok(Bytes::from(bytes)) }
+    };
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > DRAIN_BYTES_MAX) {
+        return Err(Problem::TooLarge(bytes_max));
+    }
+    let late = |_| Problem::BadRequest("The body did not arrive in time.".to_owned());
+    tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(late)?
+}
+
+/// The token of `Authorization: Bearer …`.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The owner of the key. The prefix is opaque, so keys of other panels that were imported work as well.
+async fn authenticate(app: &App, headers: &HeaderMap) -> Answer<(User, ApiKey)> {
+    let token = bearer(headers).ok_or(Problem::Unauthenticated)?;
+    let (identifier, secret) = token.split_at_checked(IDENTIFIER_CHARS).ok_or(Problem::Unauthenticated)?;
+    let key = app.store.key(identifier, secret).await?.ok_or(Problem::Unauthenticated)?;
+    if key.expires_at.is_some_and(|expiry| expiry <= clock::now_ms()) {
+        return Err(Problem::Unauthenticated);
+    }
+    let user = app.store.user(key.user).await?.ok_or(Problem::Unauthenticated)?;
+    Ok((user, key))
+}
+
+/// JSON that says it is JSON must be JSON; anything else is read as JSON if it happens to be.
+pub(crate) fn parse_body(headers: &HeaderMap, bytes: &[u8]) -> Answer<Value> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Value::Null);
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(value) => Ok(value),
+        Err(error) if is_json(headers) => Err(Problem::BadRequest(format!("The body is not valid JSON: {error}."))),
+        Err(_) => Ok(Value::Null),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.to_ascii_lowercase();
+    kind.contains("/json") || kind.contains("+json")
+}
+
+/// Whether an address is in a key's list: an address, a CIDR network, or a range `a-b`. An empty list allows all.
+pub(crate) fn may_come_from(allowed: &[String], ip: IpAddr) -> bool {
+    allowed.is_empty() || allowed.iter().any(|entry| IpRule::parse(entry).is_some_and(|rule| rule.allows(ip)))
+}
+
+/// An entry of a key's list of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IpRule {
+    /// A network, or one address.
+    Net(IpNet),
+    /// From, to; both included.
+    Range(IpAddr, IpAddr),
+}
+
+impl IpRule {
+    /// None when it is neither.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if let Ok(ip) = text.parse::<IpAddr>() {
+            return Some(Self::Net(ip.to_canonical().into()));
+        }
+        if let Ok(net) = text.parse::<IpNet>() {
+            return Some(Self::Net(net));
+        }
+        let (from, to) = text.split_once('-')?;
+        let (from, to) = (from.trim().parse::<IpAddr>().ok()?, to.trim().parse::<IpAddr>().ok()?);
+        (from.is_ipv4() == to.is_ipv4() && from <= to).then_some(Self::Range(from, to))
+    }
+
+    fn allows(self, ip: IpAddr) -> bool {
+        match self {
+            Self::Net(net) => net.contains(&ip),
+            Self::Range(from, to) => ip.is_ipv4() == from.is_ipv4() && (from..=to).contains(&ip),
+        }
+    }
+}
+
+fn call_of(parts: &Parts) -> Answer<Arc<Call>> {
+    // The guard puts it there; a route without guard is a mistake of ours.
+    parts.extensions.get::<Arc<Call>>().cloned().ok_or(Problem::Unauthenticated)
+}
+
+fn must_be_account_key(call: &Call) -> Answer<()> {
+    match call.key.kind {
+        KeyKind::Account => Ok(()),
+        KeyKind::Application => Err(Problem::AccessDenied(
+            "An application key opens /api/application only: use an account key here.".to_owned(),
+        )),
+    }
+}
+
+/// A caller with an account key.
+pub(crate) struct Account(pub(crate) Arc<Call>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Account {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Answer<Self> {
+        let call = call_of(parts)?;
+        must_be_account_key(&call)?;
+        Ok(Self(call))
+    }
+}
+
+/// A root administrator with a key of either kind.
+pub(crate) struct Admin(pub(crate) Arc<Call>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Answer<Self> {
+        let call = call_of(parts)?;
+        if !call.user.root_admin {
+            return Err(Problem::AccessDenied("Only administrators may use this.".to_owned()));
+        }
+        Ok(Self(call))
+    }
+}
+
+/// A caller at a server that they may see and that can be used now.
+pub(crate) struct AtServer {
+    pub(crate) call: Arc<Call>,
+    pub(crate) server: Server,
+    pub(crate) node: Node,
+    pub(crate) relation: Relation,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AtServer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+        let call = call_of(parts)?;
+        let path = RawPathParams::from_request_parts(parts, state).await.map_err(|_| Problem::NotFound)?;
+        let id = path.iter().find(|(name, _)| *name == "server").map(|(_, id)| id).ok_or(Problem::NotFound)?;
+        let server = call.app.find_server(id).await?.ok_or(Problem::NotFound)?;
+        must_be_account_key(&call)?;
+        let relation = call.relation(&server).await?.ok_or(Problem::NotFound)?;
+        let node = call.app.node_of(&server).await?;
+        let rule = parts.extensions.get::<MatchedPath>().map_or(StateRule::Usable, |path| rule_of(path.as_str()));
+        match access::blocked(server.status, node.maintenance, rule, &relation) {
+            Some(reason) => Err(Problem::Conflict(reason)),
+            None => Ok(Self { call, server, node, relation }),
+        }
+    }
+}
+
+/// Which state rule an endpoint follows; all but two need a server that can be used.
+fn rule_of(path: &str) -> StateRule {
+    match path.rsplit_once('/') {
+        Some((_, "{server}")) => StateRule::Always,
+        Some((_, "websocket")) => StateRule::Console,
+        _ => StateRule::Usable,
+    }
+}
+
+impl AtServer {
+    /// A permission, or 403.
+    pub(crate) fn require(&self, permission: &str) -> Answer<()> {
+        if self.relation.allows(permission) { Ok(()) } else { Err(Problem::unauthorized()) }
+    }
+
+    /// Takes from the budget of console tokens.
+    pub(crate) fn take_token_budget(&self) -> Standing {
+        self.call.app.websocket_throttle.take(&(self.call.user.uuid, self.server.uuid))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_lists_of_keys() {
+        let list = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let rows: &[(&[&str], &str, bool)] = &[
+            (&[], "1.2.3.4", true),
+            (&["1.2.3.4"], "1.2.3.4", true),
+            (&["1.2.3.4"], "1.2.3.5", false),
+            (&["1.2.3.0/24"], "1.2.3.200", true),
+            (&["1.2.3.0/24", "2001:db8::/32"], "2001:db8::1", true),
+            (&["1.2.3.4-1.2.3.9"], "1.2.3.9", true),
+            (&["1.2.3.4-1.2.3.9"], "1.2.3.10", false),
+            (&["::1-::5"], "1.2.3.4", false),
+            (&["::ffff:1.2.3.4"], "1.2.3.4", true),
+            // Nothing that cannot be read allows anything.
+            (&["nonsense"], "1.2.3.4", false),
+            (&["1.2.3.9-1.2.3.4"], "1.2.3.5", false),
+        ];
+        for (allowed, ip, expected) in rows {
+            assert_eq!(may_come_from(&list(allowed), ip.parse().unwrap()), *expected, "{allowed:?} {ip}");
+        }
+    }
+
+    #[test]
+    fn state_rules_by_endpoint() {
+        assert_eq!(rule_of("/api/client/servers/{server}"), StateRule::Always);
+        assert_eq!(rule_of("/api/client/servers/{server}/websocket"), StateRule::Console);
+        assert_eq!(rule_of("/api/client/servers/{server}/users/{user}"), StateRule::Usable);
+    }
+}

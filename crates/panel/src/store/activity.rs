@@ -1,0 +1,121 @@
+//! The record of who did what.
+
+use serde_json::Value;
+use sqlx::Sqlite;
+use sqlx::sqlite::SqliteRow;
+use wire::ids::{ServerId, UserId};
+
+use super::{Columns, Found, Result, Store, Window, next_number, to_json};
+
+/// One record.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) number: u64,
+    pub(crate) event: String,
+    pub(crate) user: Option<UserId>,
+    pub(crate) api_key: Option<String>,
+    pub(crate) ip: Option<String>,
+    pub(crate) metadata: Value,
+    pub(crate) happened_at: i64,
+}
+
+/// What a new record is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct NewRecord {
+    pub(crate) event: String,
+    pub(crate) server: Option<ServerId>,
+    pub(crate) user: Option<UserId>,
+    pub(crate) api_key: Option<String>,
+    pub(crate) ip: Option<String>,
+    pub(crate) metadata: Value,
+    pub(crate) happened_at: i64,
+}
+
+fn read(row: &SqliteRow) -> Result<Record> {
+    Ok(Record {
+        number: row.unsigned("number")?,
+        event: row.text("event")?,
+        user: row.text_or_null("user_uuid")?.and_then(|text| text.parse().ok()),
+        api_key: row.text_or_null("api_key")?,
+        ip: row.text_or_null("ip")?,
+        metadata: row.json("metadata")?,
+        happened_at: row.int("happened_at")?,
+    })
+}
+
+macro_rules! of_server {
+    ($start:literal, $end:literal) => {
+        concat!($start, " WHERE server_uuid = $1 ", $end)
+    };
+}
+macro_rules! of_account {
+    ($start:literal, $end:literal) => {
+        concat!($start, " WHERE user_uuid = $1 AND server_uuid IS NULL ", $end)
+    };
+}
+
+impl Store {
+    /// Adds records, all or none.
+    pub(crate) async fn insert_activity(&self, records: Vec<NewRecord>) -> Result<()> {
+        let mut tx = self.change().await?;
+        for record in records {
+            let number = next_number(&mut tx, "activity").await?;
+            sqlx::query::<Sqlite>(
+                "INSERT INTO activity (number, event, server_uuid, user_uuid, api_key, ip, metadata, happened_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            )
+            .bind(number)
+            .bind(record.event)
+            .bind(record.server.map(|id| id.to_string()))
+            .bind(record.user.map(|id| id.to_string()))
+            .bind(record.api_key)
+            .bind(record.ip)
+            .bind(to_json(&record.metadata))
+            .bind(record.happened_at)
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// A window of a server's records, newest first.
+    pub(crate) async fn server_activity(&self, server: ServerId, window: Window) -> Result<Found<Record>> {
+        let id = server.to_string();
+        let count = of_server!("SELECT COUNT(*) AS n FROM activity", "");
+        let select = of_server!("SELECT * FROM activity", "ORDER BY number DESC LIMIT $2 OFFSET $3");
+        self.activity(id, count, select, window).await
+    }
+
+    /// A window of what somebody did with their own account, newest first.
+    pub(crate) async fn account_activity(&self, user: UserId, window: Window) -> Result<Found<Record>> {
+        let id = user.to_string();
+        let count = of_account!("SELECT COUNT(*) AS n FROM activity", "");
+        let select = of_account!("SELECT * FROM activity", "ORDER BY number DESC LIMIT $2 OFFSET $3");
+        self.activity(id, count, select, window).await
+    }
+
+    async fn activity(
+        &self,
+        id: String,
+        count: &'static str,
+        select: &'static str,
+        window: Window,
+    ) -> Result<Found<Record>> {
+        let total = sqlx::query::<Sqlite>(count).bind(id.clone()).fetch_one(&self.read).await?.unsigned("n")?;
+        let rows = sqlx::query::<Sqlite>(select)
+            .bind(id)
+            .bind(window.limit())
+            .bind(window.offset())
+            .fetch_all(&self.read)
+            .await?;
+        Ok(Found { rows: rows.iter().map(read).collect::<Result<_>>()?, total })
+    }
+
+    /// Deletes records from before a time; how many there were.
+    pub(crate) async fn prune_activity(&self, before_ms: i64) -> Result<u64> {
+        let statement = sqlx::query::<Sqlite>("DELETE FROM activity WHERE happened_at < $1").bind(before_ms);
+        let done = self.write.execute(statement).await?;
+        Ok(done.rows_affected())
+    }
+}

@@ -1,0 +1,98 @@
+//! What nodes must be told and have not confirmed.
+
+use sqlx::Sqlite;
+use sqlx::sqlite::SqliteRow;
+use uuid::Uuid;
+
+use super::{Columns, Result, Store};
+
+/// A message that waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    /// What it is about; there is one message per subject.
+    pub(crate) subject: String,
+    /// Which wish this is; a newer one for the same subject has another.
+    pub(crate) revision: String,
+    pub(crate) node: Uuid,
+    /// The message as JSON.
+    pub(crate) notice: String,
+    pub(crate) attempts: u32,
+    pub(crate) due_at: i64,
+    pub(crate) give_up_at: i64,
+}
+
+fn read(row: &SqliteRow) -> Result<Waiting> {
+    Ok(Waiting {
+        subject: row.text("subject")?,
+        revision: row.text("revision")?,
+        node: row.parsed("node_uuid")?,
+        notice: row.text("notice")?,
+        attempts: row.int("attempts")?.try_into().unwrap_or(u32::MAX),
+        due_at: row.int("due_at")?,
+        give_up_at: row.int("give_up_at")?,
+    })
+}
+
+impl Store {
+    /// Keeps a message, instead of an older one about the same subject.
+    pub(crate) async fn put_notice(&self, waiting: &Waiting) -> Result<()> {
+        let statement = sqlx::query::<Sqlite>(
+            "INSERT INTO outbox (subject, revision, node_uuid, notice, attempts, due_at, give_up_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (subject) DO UPDATE SET revision = excluded.revision, \
+             notice = excluded.notice, attempts = excluded.attempts, due_at = excluded.due_at, give_up_at = excluded.give_up_at",
+        )
+        .bind(waiting.subject.clone())
+        .bind(waiting.revision.clone())
+        .bind(waiting.node.to_string())
+        .bind(waiting.notice.clone())
+        .bind(i64::from(waiting.attempts))
+        .bind(waiting.due_at)
+        .bind(waiting.give_up_at);
+        self.write.execute(statement).await?;
+        Ok(())
+    }
+
+    /// How many messages wait.
+    pub(crate) async fn notice_count(&self) -> Result<u64> {
+        sqlx::query::<Sqlite>("SELECT COUNT(*) AS n FROM outbox").fetch_one(&self.read).await?.unsigned("n")
+    }
+
+    /// Those whose time has come.
+    pub(crate) async fn due_notices(&self, now: i64, limit: i64) -> Result<Vec<Waiting>> {
+        let rows = sqlx::query::<Sqlite>("SELECT * FROM outbox WHERE due_at <= $1 ORDER BY due_at LIMIT $2")
+            .bind(now)
+            .bind(limit)
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// When the next one's time comes.
+    pub(crate) async fn next_notice_due(&self) -> Result<Option<i64>> {
+        sqlx::query::<Sqlite>("SELECT MIN(due_at) AS due_at FROM outbox")
+            .fetch_one(&self.read)
+            .await?
+            .int_or_null("due_at")
+    }
+
+    /// It did not work: later again, unless a newer wish has taken its place.
+    pub(crate) async fn delay_notice(&self, waiting: &Waiting, due_at: i64) -> Result<()> {
+        let statement =
+            sqlx::query::<Sqlite>("UPDATE outbox SET attempts = $3, due_at = $4 WHERE subject = $1 AND revision = $2")
+                .bind(waiting.subject.clone())
+                .bind(waiting.revision.clone())
+                .bind(i64::from(waiting.attempts.saturating_add(1)))
+                .bind(due_at);
+        self.write.execute(statement).await?;
+        Ok(())
+    }
+
+    /// It is done, or nobody needs it any more.
+    pub(crate) async fn drop_notice(&self, waiting: &Waiting) -> Result<()> {
+        let statement = sqlx::query::<Sqlite>("DELETE FROM outbox WHERE subject = $1 AND revision = $2")
+            .bind(waiting.subject.clone())
+            .bind(waiting.revision.clone());
+        self.write.execute(statement).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,375 @@
+//! Game servers.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use sqlx::Sqlite;
+use sqlx::sqlite::SqliteRow;
+use uuid::Uuid;
+use wire::api::FeatureLimits;
+use wire::ids::{ServerId, UserId};
+use wire::remote::{Build, ProcessConfiguration};
+
+use super::{Columns, Found, Result, Store, StoreError, Window, contains_pattern, next_number, taken, to_json};
+use crate::clock;
+
+/// Tries to find a uuid whose first eight characters are free.
+const SHORT_TRIES_MAX: u32 = 8;
+
+/// What a server is fit for, apart from whether its process runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// To be used.
+    #[default]
+    Normal,
+    /// Its files are being put in place for the first time.
+    Installing,
+    /// That failed.
+    InstallFailed,
+    /// A later installation failed; the old files are still there.
+    ReinstallFailed,
+    /// Blocked by an administrator.
+    Suspended,
+    /// A backup is being put back.
+    RestoringBackup,
+    /// On its way to another node.
+    Transferring,
+}
+
+impl Status {
+    /// All of them.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Normal,
+        Self::Installing,
+        Self::InstallFailed,
+        Self::ReinstallFailed,
+        Self::Suspended,
+        Self::RestoringBackup,
+        Self::Transferring,
+    ];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Installing => "installing",
+            Self::InstallFailed => "install_failed",
+            Self::ReinstallFailed => "reinstall_failed",
+            Self::Suspended => "suspended",
+            Self::RestoringBackup => "restoring_backup",
+            Self::Transferring => "transferring",
+        }
+    }
+
+    /// The `status` member of a server on the wire.
+    pub(crate) fn on_the_wire(self) -> Option<String> {
+        match self {
+            Self::Normal | Self::Transferring => None,
+            other => Some(other.word().to_owned()),
+        }
+    }
+}
+
+impl FromStr for Status {
+    type Err = String;
+    fn from_str(word: &str) -> std::result::Result<Self, String> {
+        Self::ALL.into_iter().find(|status| status.word() == word).ok_or_else(|| format!("no status is called {word}"))
+    }
+}
+
+/// A game server.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) uuid: ServerId,
+    pub(crate) number: u64,
+    pub(crate) external_id: Option<String>,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) owner: UserId,
+    pub(crate) node: Uuid,
+    pub(crate) status: Status,
+    pub(crate) template: Option<String>,
+    pub(crate) invocation: String,
+    pub(crate) image: String,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) process: ProcessConfiguration,
+    pub(crate) build: Build,
+    pub(crate) features: FeatureLimits,
+    pub(crate) crash_detection: Option<bool>,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+}
+
+/// What a new server row is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerDraft {
+    pub(crate) external_id: Option<String>,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) owner: UserId,
+    pub(crate) status: Status,
+    pub(crate) template: Option<String>,
+    pub(crate) invocation: String,
+    pub(crate) image: String,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) process: ProcessConfiguration,
+    pub(crate) build: Build,
+    pub(crate) features: FeatureLimits,
+    pub(crate) crash_detection: Option<bool>,
+}
+
+/// Whose servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Everybody's.
+    All,
+    /// Those somebody owns.
+    Owned(UserId),
+    /// Those somebody owns or was given rights on.
+    Accessible(UserId),
+    /// All but those.
+    Foreign(UserId),
+}
+
+impl Scope {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Owned(_) => "owned",
+            Self::Accessible(_) => "accessible",
+            Self::Foreign(_) => "foreign",
+        }
+    }
+    fn user(self) -> Option<String> {
+        match self {
+            Self::All => None,
+            Self::Owned(user) | Self::Accessible(user) | Self::Foreign(user) => Some(user.to_string()),
+        }
+    }
+}
+
+/// What to look for among servers; each is found anywhere in its column, in any case of letters.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ServerFilter {
+    pub(crate) name: Option<String>,
+    pub(crate) uuid: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) external_id: Option<String>,
+    /// In any of name, uuid and external id.
+    pub(crate) any: Option<String>,
+}
+
+macro_rules! filtered {
+    ($start:literal, $end:literal) => {
+        concat!(
+            $start,
+            " WHERE ($1 = 'all' OR ($1 = 'owned' AND owner_uuid = $2) \
+             OR ($1 = 'accessible' AND (owner_uuid = $2 OR EXISTS (SELECT 1 FROM subusers \
+                 WHERE subusers.server_uuid = servers.uuid AND subusers.user_uuid = $2))) \
+             OR ($1 = 'foreign' AND owner_uuid <> $2 AND NOT EXISTS (SELECT 1 FROM subusers \
+                 WHERE subusers.server_uuid = servers.uuid AND subusers.user_uuid = $2))) \
+             AND (CAST($3 AS TEXT) IS NULL OR LOWER(name) LIKE $3 ESCAPE '\\') \
+             AND (CAST($4 AS TEXT) IS NULL OR uuid LIKE $4 ESCAPE '\\') \
+             AND (CAST($5 AS TEXT) IS NULL OR LOWER(description) LIKE $5 ESCAPE '\\') \
+             AND (CAST($6 AS TEXT) IS NULL OR LOWER(external_id) LIKE $6 ESCAPE '\\') \
+             AND (CAST($7 AS TEXT) IS NULL OR LOWER(name) LIKE $7 ESCAPE '\\' OR uuid LIKE $7 ESCAPE '\\' \
+                  OR LOWER(external_id) LIKE $7 ESCAPE '\\') ",
+            $end
+        )
+    };
+}
+
+const UNIQUE: &[(&str, &str)] = &[("servers.external_id", "external_id"), ("servers.short", "identifier")];
+
+fn read(row: &SqliteRow) -> Result<Server> {
+    Ok(Server {
+        uuid: row.parsed("uuid")?,
+        number: row.unsigned("number")?,
+        external_id: row.text_or_null("external_id")?,
+        name: row.text("name")?,
+        description: row.text("description")?,
+        owner: row.parsed("owner_uuid")?,
+        node: row.parsed("node_uuid")?,
+        status: row.parsed("status")?,
+        template: row.text_or_null("template")?,
+        invocation: row.text("invocation")?,
+        image: row.text("image")?,
+        environment: row.json("environment")?,
+        process: row.json("process")?,
+        build: row.json("build")?,
+        features: row.json("feature_limits")?,
+        crash_detection: row.flag_or_null("crash_detection")?,
+        created_at: row.int("created_at")?,
+        updated_at: row.int("updated_at")?,
+    })
+}
+
+impl Store {
+    /// By uuid.
+    pub(crate) async fn server(&self, id: ServerId) -> Result<Option<Server>> {
+        let query = sqlx::query::<Sqlite>("SELECT * FROM servers WHERE uuid = $1").bind(id.to_string());
+        query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
+    }
+
+    /// By the first eight characters of its uuid.
+    pub(crate) async fn server_by_short(&self, short: &str) -> Result<Option<Server>> {
+        let query = sqlx::query::<Sqlite>("SELECT * FROM servers WHERE short = $1").bind(short.to_owned());
+        query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
+    }
+
+    /// By number.
+    pub(crate) async fn server_by_number(&self, number: i64) -> Result<Option<Server>> {
+        let query = sqlx::query::<Sqlite>("SELECT * FROM servers WHERE number = $1").bind(number);
+        query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
+    }
+
+    /// A window of servers, by number.
+    pub(crate) async fn servers(&self, scope: Scope, filter: &ServerFilter, window: Window) -> Result<Found<Server>> {
+        let pattern = |text: &Option<String>| text.as_deref().map(contains_pattern);
+        let patterns = [&filter.name, &filter.uuid, &filter.description, &filter.external_id, &filter.any].map(pattern);
+        let mut count = sqlx::query::<Sqlite>(filtered!("SELECT COUNT(*) AS n FROM servers", ""))
+            .bind(scope.word())
+            .bind(scope.user());
+        let mut select =
+            sqlx::query::<Sqlite>(filtered!("SELECT * FROM servers", "ORDER BY number LIMIT $8 OFFSET $9"))
+                .bind(scope.word())
+                .bind(scope.user());
+        for pattern in patterns {
+            count = count.bind(pattern.clone());
+            select = select.bind(pattern);
+        }
+        let total = count.fetch_one(&self.read).await?.unsigned("n")?;
+        let rows = select.bind(window.limit()).bind(window.offset()).fetch_all(&self.read).await?;
+        Ok(Found { rows: rows.iter().map(read).collect::<Result<_>>()?, total })
+    }
+
+    /// A window of one node's servers, by number.
+    pub(crate) async fn node_servers(&self, node: Uuid, window: Window) -> Result<Found<Server>> {
+        let total = self.node_server_count(node).await?;
+        let rows =
+            sqlx::query::<Sqlite>("SELECT * FROM servers WHERE node_uuid = $1 ORDER BY number LIMIT $2 OFFSET $3")
+                .bind(node.to_string())
+                .bind(window.limit())
+                .bind(window.offset())
+                .fetch_all(&self.read)
+                .await?;
+        Ok(Found { rows: rows.iter().map(read).collect::<Result<_>>()?, total })
+    }
+
+    /// Makes a server with its main address. Fails with [`Taken`](StoreError::Taken) for `external_id` and `port`, and with
+    /// [`Taken`](StoreError::Taken) for `port range` when no port was asked for and none of the node's is free.
+    pub(crate) async fn insert_server(
+        &self,
+        draft: ServerDraft,
+        node: &super::nodes::Node,
+        port: Option<u16>,
+    ) -> Result<Server> {
+        for _ in 0..SHORT_TRIES_MAX {
+            match self.try_insert_server(&draft, node, port).await {
+                Err(StoreError::Taken("identifier")) => {}
+                other => return other,
+            }
+        }
+        Err(StoreError::Taken("identifier"))
+    }
+
+    async fn try_insert_server(
+        &self,
+        draft: &ServerDraft,
+        node: &super::nodes::Node,
+        port: Option<u16>,
+    ) -> Result<Server> {
+        let mut tx = self.change().await?;
+        let number = next_number(&mut tx, "servers").await?;
+        let uuid = ServerId(Uuid::new_v4());
+        let insert = sqlx::query::<Sqlite>(
+            "INSERT INTO servers (uuid, short, number, external_id, name, description, owner_uuid, node_uuid, status, template, \
+             invocation, image, environment, process, build, feature_limits, crash_detection, created_at, updated_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18) RETURNING *",
+        )
+        .bind(uuid.to_string())
+        .bind(uuid.short())
+        .bind(number)
+        .bind(draft.external_id.clone())
+        .bind(draft.name.clone())
+        .bind(draft.description.clone())
+        .bind(draft.owner.to_string())
+        .bind(node.uuid.to_string())
+        .bind(draft.status.word())
+        .bind(draft.template.clone())
+        .bind(draft.invocation.clone())
+        .bind(draft.image.clone())
+        .bind(to_json(&draft.environment))
+        .bind(to_json(&draft.process))
+        .bind(to_json(&draft.build))
+        .bind(to_json(&draft.features))
+        .bind(draft.crash_detection)
+        .bind(clock::now_ms());
+        let row = tx.row(insert).await.map_err(|error| taken(error, UNIQUE))?;
+        let server = read(&row)?;
+        super::allocations::allot(&mut tx, uuid, node, port).await?;
+        tx.commit().await?;
+        Ok(server)
+    }
+
+    /// Writes back what may change: all but uuid, number, node, status and template.
+    pub(crate) async fn update_server(&self, server: &Server) -> Result<()> {
+        let statement = sqlx::query::<Sqlite>(
+            "UPDATE servers SET external_id = $2, name = $3, description = $4, owner_uuid = $5, invocation = $6, image = $7, \
+             environment = $8, process = $9, build = $10, feature_limits = $11, crash_detection = $12, updated_at = $13 \
+             WHERE uuid = $1",
+        )
+        .bind(server.uuid.to_string())
+        .bind(server.external_id.clone())
+        .bind(server.name.clone())
+        .bind(server.description.clone())
+        .bind(server.owner.to_string())
+        .bind(server.invocation.clone())
+        .bind(server.image.clone())
+        .bind(to_json(&server.environment))
+        .bind(to_json(&server.process))
+        .bind(to_json(&server.build))
+        .bind(to_json(&server.features))
+        .bind(server.crash_detection)
+        .bind(clock::now_ms());
+        self.write.execute(statement).await.map_err(|error| taken(error, UNIQUE))?;
+        Ok(())
+    }
+
+    /// Changes what a server is fit for.
+    pub(crate) async fn set_status(&self, id: ServerId, status: Status) -> Result<()> {
+        let statement = sqlx::query::<Sqlite>("UPDATE servers SET status = $2, updated_at = $3 WHERE uuid = $1")
+            .bind(id.to_string())
+            .bind(status.word())
+            .bind(clock::now_ms());
+        self.write.execute(statement).await?;
+        Ok(())
+    }
+
+    /// A node has booted: nothing is being installed or restored on it any more.
+    pub(crate) async fn reset_node_servers(&self, node: Uuid) -> Result<()> {
+        let statement = sqlx::query::<Sqlite>(
+            "UPDATE servers SET status = 'normal', updated_at = $2 \
+             WHERE node_uuid = $1 AND status IN ('installing', 'restoring_backup')",
+        )
+        .bind(node.to_string())
+        .bind(clock::now_ms());
+        self.write.execute(statement).await?;
+        Ok(())
+    }
+
+    /// Removes a server with its addresses and the rights on it.
+    pub(crate) async fn delete_server(&self, id: ServerId) -> Result<()> {
+        let statement = sqlx::query::<Sqlite>("DELETE FROM servers WHERE uuid = $1").bind(id.to_string());
+        self.write.execute(statement).await?;
+        Ok(())
+    }
+
+    /// How many servers somebody owns.
+    pub(crate) async fn owned_count(&self, user: UserId) -> Result<u64> {
+        sqlx::query::<Sqlite>("SELECT COUNT(*) AS n FROM servers WHERE owner_uuid = $1")
+            .bind(user.to_string())
+            .fetch_one(&self.read)
+            .await?
+            .unsigned("n")
+    }
+}

@@ -1,0 +1,18 @@
+//! The panel through its router, over a real SQLite file and with a real HTTP listener as node.
+
+#![allow(clippy::unwrap_used, clippy::type_complexity, clippy::cloned_ref_to_slice_refs, unreachable_pub)]
+
+mod account;
+mod application;
+mod bad_input;
+mod console;
+mod credentials;
+mod docs;
+mod full_disk;
+mod ground;
+mod lists;
+mod node;
+mod outbox;
+mod remote;
+mod subusers;
+mod user_keys;
