@@ -1,0 +1,23 @@
+//! The program's own log: on stderr, for the people who run it. Console lines, keys and tokens are never in it.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::args::host::LogFormat;
+
+/// Says what to log, such as `debug` or `daemon=debug,info`.
+const VARIABLE: &str = "QUARTERDECK_LOG";
+
+/// Begins to log. A second call changes nothing.
+pub(crate) fn start(format: LogFormat) {
+    let filter =
+        EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).with_env_var(VARIABLE).from_env_lossy();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    // It fails when there is a log already, and then there is one.
+    let _ = match format {
+        LogFormat::Text => builder.with_ansi(stderr().is_terminal()).with_target(false).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}

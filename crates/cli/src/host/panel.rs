@@ -1,0 +1,33 @@
+//! `quarterdeck panel`: the panel alone, for nodes elsewhere.
+
+use panel::Panel;
+use tracing::info;
+
+use crate::args::Global;
+use crate::args::host::PanelOnly;
+use crate::fault::Fault;
+use crate::host::first::{Greeting, people};
+use crate::host::{Ground, failed};
+use crate::output::Output;
+
+/// Serves until it is told to end.
+pub(crate) async fn run(global: &Global, args: PanelOnly) -> Result<(), Fault> {
+    let ground = Ground::prepare(global, &args.serve, &args.panel).await?;
+    let url = ground.listener.local_url();
+    let panel = Panel::open(ground.panel_config()).await.map_err(|error| failed("the panel cannot start", &error))?;
+    let left = people(&panel, &ground.folder, &url).await?;
+    let Ground { folder, settings, listener, mut signals, lock: _lock, .. } = ground;
+    info!(address = %listener.address(), "listening");
+    let serving = listener.serve(panel.router(), &settings.trusted_proxies);
+    let greeted = Greeting { url: &url, left: &left, folder: &folder }.print(Output::new(global)).await;
+    if greeted.is_ok() {
+        signals.wait().await;
+    }
+    signals
+        .end_or_else(async {
+            serving.drain().await;
+            panel.close().await;
+        })
+        .await;
+    greeted
+}

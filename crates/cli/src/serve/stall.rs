@@ -1,0 +1,168 @@
+//! Writes that must get on: a peer that asks and never reads would keep its connection, and what it asked for, for ever.
+//!
+//! The time-out runs only while something is to be written and the peer takes none of it, so nobody who is idle is cut off.
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// Ends the time-out of a connection: it was upgraded, and whoever has it now has rules of their own.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Release(Arc<AtomicBool>);
+
+impl Release {
+    /// From here on writes may take any time.
+    pub(super) fn release(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_released(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A stream whose writes fail with `TimedOut` when none of them has got on for a time.
+#[derive(Debug)]
+pub(super) struct Impatient<S> {
+    stream: S,
+    patience: Duration,
+    /// Runs since a write found no room; gone as soon as one finds some.
+    waiting: Option<Pin<Box<Sleep>>>,
+    release: Release,
+    /// What is done to a stream that is given up, before the error is told.
+    give_up: fn(&S),
+}
+
+impl<S> Impatient<S> {
+    /// Around a stream.
+    pub(super) fn new(stream: S, patience: Duration, release: Release, give_up: fn(&S)) -> Self {
+        Self { stream, patience, waiting: None, release, give_up }
+    }
+
+    fn judge<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() || self.release.is_released() {
+            self.waiting = None;
+            return written;
+        }
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(self.patience)));
+        ready!(waiting.as_mut().poll(cx));
+        (self.give_up)(&self.stream);
+        Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the peer does not read")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.judge(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.judge(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // A flush that is done says nothing about a write that still waits: sockets are always flushed.
+        if flushed.is_ready() { flushed } else { self.judge(cx, flushed) }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.judge(cx, shut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const ROOM_BYTES: usize = 16;
+
+    fn pair() -> (Impatient<DuplexStream>, DuplexStream, Release) {
+        let (ours, theirs) = duplex(ROOM_BYTES);
+        let release = Release::default();
+        (Impatient::new(ours, PATIENCE, release.clone(), |_| {}), theirs, release)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_given_up_when_patience_ends() {
+        let (mut ours, _theirs, _release) = pair();
+        let start = Instant::now();
+        let error = ours.write_all(&[0; ROOM_BYTES + 1]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert_eq!(start.elapsed().as_secs(), PATIENCE.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_peer_gets_everything_however_long_it_takes() {
+        let (mut ours, mut theirs, _release) = pair();
+        let start = Instant::now();
+        let reading = tokio::spawn(async move {
+            let (mut taken, mut byte) = (0, [0; 1]);
+            loop {
+                // sleeps: the clock is paused
+                sleep(PATIENCE * 9 / 10).await;
+                match theirs.read(&mut byte).await.unwrap() {
+                    0 => return taken,
+                    count => taken += count,
+                }
+            }
+        });
+        ours.write_all(&[0; 3 * ROOM_BYTES]).await.unwrap();
+        drop(ours);
+        assert_eq!(reading.await.unwrap(), 3 * ROOM_BYTES);
+        assert!(start.elapsed() > 10 * PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_idle_is_not_cut_off_and_what_was_long_ago_does_not_count() {
+        let (mut ours, mut theirs, _release) = pair();
+        let mut taken = [0; ROOM_BYTES + 1];
+        assert!(timeout(10 * PATIENCE, ours.read(&mut taken)).await.is_err(), "nothing was sent, and nobody cares");
+        // A write that waited, was given up by its caller and found room later.
+        ours.write_all(&[0; ROOM_BYTES]).await.unwrap();
+        assert!(timeout(PATIENCE / 2, ours.write_all(&[1])).await.is_err());
+        theirs.read_exact(&mut taken[..ROOM_BYTES]).await.unwrap();
+        // sleeps: the clock is paused
+        sleep(2 * PATIENCE).await;
+        ours.write_all(&[2; ROOM_BYTES]).await.unwrap();
+        let start = Instant::now();
+        assert_eq!(ours.write_all(&[3]).await.unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(start.elapsed().as_secs(), PATIENCE.as_secs(), "patience begins anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_released_stream_may_wait_for_ever() {
+        let (mut ours, _theirs, release) = pair();
+        release.release();
+        assert!(timeout(10 * PATIENCE, ours.write_all(&[0; ROOM_BYTES + 1])).await.is_err());
+    }
+}
