@@ -1,0 +1,269 @@
+//! One running `quarterdeck up` with a data folder of its own. Games outlive the program, so a deck ends them when it goes.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::{DEADLINE, Rest, program};
+
+/// The user and group that own nothing.
+const NOBODY: u32 = 65_534;
+
+/// See the module.
+pub struct Deck {
+    data: TempDir,
+    unprivileged: bool,
+    child: Option<Child>,
+    arguments: Vec<String>,
+    url: String,
+    key: String,
+    demo: String,
+}
+
+impl Deck {
+    /// A fresh one.
+    pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// A fresh one with more arguments for `up`.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[allow(clippy::expect_used)]
+    pub async fn with(arguments: &[&str]) -> Self {
+        let mut deck = Self::prepared(arguments);
+        deck.up("127.0.0.1:0").await;
+        deck
+    }
+
+    /// A fresh one that runs without root's rights, as an ordinary user's does; as root, it becomes `nobody`.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[allow(clippy::expect_used)]
+    pub async fn unprivileged() -> Self {
+        let mut deck = Self::prepared(&[]);
+        deck.unprivileged = rustix::process::geteuid().is_root();
+        if deck.unprivileged {
+            // The program may lie where nobody else may look.
+            std::fs::copy(program::quarterdeck(), deck.program()).expect("a copy of the program");
+            for path in [deck.data.path(), &deck.program()] {
+                std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).expect("another owner");
+            }
+        }
+        deck.up("127.0.0.1:0").await;
+        deck
+    }
+
+    #[allow(clippy::expect_used)]
+    fn prepared(arguments: &[&str]) -> Self {
+        Self {
+            data: TempDir::with_prefix("quarterdeck-test-").expect("a folder"),
+            unprivileged: false,
+            child: None,
+            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            url: String::new(),
+            key: String::new(),
+            demo: String::new(),
+        }
+    }
+
+    fn program(&self) -> PathBuf {
+        if self.unprivileged { self.data.path().join("quarterdeck-copy") } else { program::quarterdeck().to_owned() }
+    }
+
+    /// Starts the program on an address, with the folder as it is.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[allow(clippy::expect_used)]
+    pub async fn up(&mut self, listen: &str) {
+        let mut command = Command::new(self.program());
+        if self.unprivileged {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let mut child = command
+            .args(["up", "--json", "--listen", listen, "--data"])
+            .arg(self.data.path())
+            .args(&self.arguments)
+            .env_remove("QUARTERDECK_URL")
+            .env_remove("QUARTERDECK_KEY")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::from(self.log_file()))
+            .spawn()
+            .expect("the program starts");
+        let stdout = child.stdout.take().expect("its output");
+        let mut lines = BufReader::new(stdout).lines();
+        let first = tokio::time::timeout(DEADLINE, lines.next_line()).await;
+        let Ok(Ok(Some(greeting))) = first else { panic!("no greeting; its log:\n{}", self.log()) };
+        let greeting: Value = serde_json::from_str(&greeting).expect("a greeting in JSON");
+        let text = |name: &str| greeting[name].as_str().unwrap_or_default().to_owned();
+        (self.url, self.key, self.demo) = (text("url"), text("key"), text("demo"));
+        self.child = Some(child);
+    }
+
+    /// The same address and folder again, after [`Deck::kill`] or [`Deck::stop`].
+    pub async fn up_again(&mut self) {
+        let address = self.url.trim_start_matches("http://").to_owned();
+        self.up(&address).await;
+    }
+
+    #[allow(clippy::expect_used)]
+    fn log_file(&self) -> std::fs::File {
+        let path = self.data.path().join("test.log");
+        std::fs::File::options().create(true).append(true).open(path).expect("a log file")
+    }
+
+    /// What the program has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.data.path().join("test.log")).unwrap_or_default()
+    }
+
+    /// Ends the program without warning.
+    pub async fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill().await;
+        }
+    }
+
+    /// Asks the program to end, and waits until it has.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[allow(clippy::expect_used)]
+    pub async fn stop(&mut self) -> std::process::ExitStatus {
+        let mut child = self.child.take().expect("it runs");
+        let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).unwrap_or(0))).expect("its pid");
+        kill_process(pid, Signal::TERM).expect("a signal");
+        tokio::time::timeout(DEADLINE, child.wait()).await.expect("it ends in time").expect("a status")
+    }
+
+    /// The panel's address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The administrator's key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The demo server's id.
+    pub fn demo(&self) -> &str {
+        &self.demo
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// The folder of a server's files on the node.
+    pub fn files(&self, uuid: &str) -> PathBuf {
+        self.data.path().join("node/servers").join(uuid).join("files")
+    }
+
+    /// A client with the administrator's key.
+    pub fn rest(&self) -> Rest {
+        Rest::new(&self.url, Some(&self.key))
+    }
+
+    /// The program's own command line client, as this administrator.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program::quarterdeck());
+        command
+            .arg("--data")
+            .arg(self.data.path())
+            .args(arguments)
+            .env_remove("QUARTERDECK_URL")
+            .env_remove("QUARTERDECK_KEY")
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Makes a server and gives its uuid. `spec` is merged over a name.
+    pub async fn create(&self, spec: Value) -> String {
+        let mut body = json!({ "name": "test" });
+        if let (Some(body), Some(spec)) = (body.as_object_mut(), spec.as_object()) {
+            body.extend(spec.clone());
+        }
+        let made = self.rest().post("/api/application/servers", &body).await;
+        made.ok()["attributes"]["uuid"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Makes a server that runs the deterministic game with these arguments.
+    pub async fn game(&self, arguments: &str, spec: Value) -> String {
+        let mut body = json!({ "command": format!("{{{{QUARTERDECK}}}} fakegame play {arguments}") });
+        if let (Some(body), Some(spec)) = (body.as_object_mut(), spec.as_object()) {
+            body.extend(spec.clone());
+        }
+        self.create(body).await
+    }
+
+    /// A token and the socket's address.
+    pub async fn credentials(&self, server: &str) -> (String, String) {
+        credentials(&self.rest(), server).await
+    }
+
+    /// Asks for a power action over REST.
+    pub async fn power(&self, server: &str, signal: &str) -> crate::Answer {
+        self.rest().post(&format!("/api/client/servers/{server}/power"), &json!({ "signal": signal })).await
+    }
+
+    /// What the node says of a server.
+    pub async fn details(&self, uuid: &str) -> Value {
+        let node = Rest::new(&self.url, Some(&self.node_token()));
+        node.get(&format!("/api/servers/{uuid}")).await.ok().clone()
+    }
+
+    /// The secret of the node in this folder, as the panel gives it to administrators.
+    fn node_token(&self) -> String {
+        let path = self.data.path().join("test-node-token");
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
+    /// Fetches the node's secret, for tests that speak to the node as its panel does.
+    pub async fn learn_node_token(&self) -> String {
+        let nodes = self.rest().get("/api/application/nodes").await;
+        let id = nodes.ok()["data"][0]["attributes"]["id"].clone();
+        let answer = self.rest().get(&format!("/api/application/nodes/{id}/configuration")).await;
+        let token = answer.ok()["token"].as_str().unwrap_or_default().to_owned();
+        let _ = std::fs::write(self.data.path().join("test-node-token"), &token);
+        token
+    }
+}
+
+/// A token and the socket's address, as this client gets them.
+pub async fn credentials(rest: &Rest, server: &str) -> (String, String) {
+    let answer = rest.get(&format!("/api/client/servers/{server}/websocket")).await;
+    let data = &answer.ok()["data"];
+    let text = |name: &str| data[name].as_str().unwrap_or_default().to_owned();
+    (text("token"), text("socket"))
+}
+
+impl Drop for Deck {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.start_kill();
+        }
+        // Games carry the folder in their environment; their shims end with them.
+        let mark = self.data.path().as_os_str().as_encoded_bytes().to_vec();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+            let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            if let Some(pid) = pid.filter(|_| environ.windows(mark.len()).any(|part| part == mark.as_slice())) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        if std::thread::panicking() {
+            println!("--- the program's log ---\n{}", self.log());
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Games outlive the program: killed, restarted, stopped in good order, nothing is lost or repeated.
+#![allow(clippy::unwrap_used, clippy::doc_markdown, clippy::print_stdout, missing_docs)]
+
+use e2e::socket::Heard;
+use e2e::{Deck, Socket};
+use serde_json::{Value, json};
+
+/// The numbers of the `line <n>` lines.
+fn numbers(lines: &[&str]) -> Vec<u64> {
+    lines.iter().filter_map(|line| line.strip_prefix("line ")?.parse().ok()).collect()
+}
+
+/// The program is killed while the game prints 2,000 lines a second, and started again, three times: the same game, every line
+/// once, in order.
+#[tokio::test]
+async fn killed_under_load_and_started_again_nothing_is_lost_or_repeated() {
+    let mut deck = Deck::new().await;
+    let server = deck.game("--rate 2000 --echo-stdin", json!({ "ready": "Done" })).await;
+    let mut console = Socket::console(&deck, &server).await;
+    console.say("set state", &json!(["start"])).await;
+    console.line("line 1000").await;
+    deck.learn_node_token().await;
+    let pid = deck.details(&server).await["quarterdeck"]["pid"].clone();
+    for round in 1..=3u64 {
+        deck.kill().await;
+        assert_eq!(console.end().await, Heard::Dropped);
+        deck.up_again().await;
+        console = Socket::console(&deck, &server).await;
+        console.status("running").await;
+        assert_eq!(deck.details(&server).await["quarterdeck"]["pid"], pid, "the same process");
+        console.line("line ").await;
+        console.say("send command", &json!([format!("round {round}")])).await;
+        console.line(&format!("cmd: round {round}")).await;
+    }
+    console.say("set state", &json!(["kill"])).await;
+    console.status("offline").await;
+    console.close().await;
+    // The record itself, from its first line to its last, as the node keeps it.
+    let all = whole_log(&deck, &server);
+    let lines: Vec<&str> = all.iter().map(String::as_str).collect();
+    let found = numbers(&lines);
+    assert!(found.len() > 1000);
+    assert_eq!(found, (0..found.len() as u64).collect::<Vec<_>>(), "every line once, in order");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("cmd: round")).count(), 3, "each command once");
+}
+
+/// Everything the game printed, straight from the log's segments.
+fn whole_log(deck: &Deck, server: &str) -> Vec<String> {
+    let dir = deck.data().join("node/servers").join(server).join("log");
+    let mut lines = Vec::new();
+    let mut splitter = spool::LineSplitter::default();
+    for name in spool::segment::list(&dir).unwrap() {
+        let bytes = std::fs::read(dir.join(name.file_name())).unwrap();
+        let mut on = |event: spool::Event<'_>| {
+            if let spool::Event::Line(line) = event
+                && line.kind == spool::LineKind::Output
+            {
+                lines.push(String::from_utf8_lossy(line.bytes).trim_end().to_owned());
+            }
+        };
+        splitter.begin_segment(name.base_line, &mut on);
+        let mut frames = spool::Frames::new(&bytes[spool::format::SEGMENT_HEADER_BYTES..], name.base_line);
+        for frame in frames.by_ref() {
+            splitter.feed(&frame, &mut on);
+        }
+        assert_eq!(frames.tail(), spool::Tail::Clean, "{}", name.file_name());
+    }
+    lines
+}
+
+/// An orderly stop tells viewers to come back, and leaves the game alone.
+#[tokio::test]
+async fn an_orderly_stop_says_come_back_and_leaves_games_alone() {
+    let mut deck = Deck::new().await;
+    let server = deck.game("--rate 100", json!({ "ready": "Done" })).await;
+    let mut console = Socket::console(&deck, &server).await;
+    console.say("set state", &json!(["start"])).await;
+    console.line("line 10").await;
+    deck.learn_node_token().await;
+    let pid = deck.details(&server).await["quarterdeck"]["pid"].clone();
+    assert!(deck.stop().await.success(), "{}", deck.log());
+    console.wait_for("the reason", |heard| heard.is("daemon message")).await;
+    assert!(matches!(console.end().await, Heard::Closed(1012, _)), "{:?}", console.heard.last());
+    deck.up_again().await;
+    let details = deck.details(&server).await;
+    assert_eq!(details["quarterdeck"]["pid"], pid);
+    assert!(details["utilization"]["uptime"].as_u64() > Some(0), "no false zeros: {details}");
+    let mut console = Socket::console(&deck, &server).await;
+    console.status("running").await;
+    console.line("line ").await;
+}
+
+/// A game that ends while nobody looks has ended when the program is back, with its reason.
+#[tokio::test]
+async fn an_end_nobody_saw_is_reported_afterwards() {
+    let mut deck = Deck::new().await;
+    let server = deck.game("--obey --stop-command stop", json!({ "ready": "Done", "stop": "stop" })).await;
+    let mut console = Socket::console(&deck, &server).await;
+    console.say("set state", &json!(["start"])).await;
+    console.status("running").await;
+    deck.learn_node_token().await;
+    let pid = deck.details(&server).await["quarterdeck"]["pid"].as_i64().unwrap();
+    deck.kill().await;
+    let game = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(game, rustix::process::Signal::KILL).unwrap();
+    deck.up_again().await;
+    let mut console = Socket::console(&deck, &server).await;
+    console.say("send logs", &json!([null])).await;
+    console.line("SIGKILL").await;
+    let details: Value = deck.details(&server).await;
+    assert_eq!(details["quarterdeck"]["last_exit"], "killed by SIGKILL", "{details}");
+}
+
+/// A shim that is killed takes its game with it, the loss is shown, and the next start continues the numbering.
+#[tokio::test]
+async fn a_killed_shim_leaves_no_orphan_and_the_numbering_goes_on() {
+    let deck = Deck::new().await;
+    let server = deck.game("--rate 100 --fork-children 2 --setsid", json!({ "ready": "Done" })).await;
+    let mut console = Socket::console(&deck, &server).await;
+    console.say("set state", &json!(["start"])).await;
+    console.line("line 10").await;
+    deck.learn_node_token().await;
+    let before = deck.details(&server).await;
+    let pid = before["quarterdeck"]["pid"].as_i64().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let shim = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap().parse().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL)
+        .unwrap();
+    console.status("offline").await;
+    let mark = format!("QUARTERDECK_RUN={server}");
+    let left = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter(|entry| {
+            let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            environ.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+        })
+        .count();
+    assert_eq!(left, 0, "no process of the game is left");
+    // The crash policy starts it again; its lines go on behind those of the lost run.
+    console.status("running").await;
+    console.line("line 10").await;
+    let after = deck.details(&server).await;
+    assert!(after["quarterdeck"]["next_line"].as_u64() > before["quarterdeck"]["next_line"].as_u64());
+}
+
+/// A restart that back-off has planned is not forgotten when the program is killed meanwhile.
+#[tokio::test]
+async fn a_planned_restart_survives_the_program() {
+    let mut deck = Deck::new().await;
+    let server = deck.create(json!({ "command": "/bin/sh -c 'echo I am off; exit 3'" })).await;
+    let mut console = Socket::console(&deck, &server).await;
+    console.say("set state", &json!(["start"])).await;
+    console.line("exit code 3").await;
+    deck.kill().await;
+    deck.up_again().await;
+    let mut console = Socket::console(&deck, &server).await;
+    console.say("send logs", &json!([null])).await;
+    console.line("I am off").await;
+    console.line("I am off").await;
+}
+
+/// A game that stops its own shim (both run as one user) neither escapes a kill nor keeps its server from being used again; a
+/// command meanwhile is answered, if only by saying that nobody knows.
+#[tokio::test]
+async fn a_game_that_stops_its_shim_can_still_be_killed() {
+    let deck = Deck::new().await;
+    let server = deck.game("--echo-stdin", json!({ "ready": "Done" })).await;
+    let mut console = Socket::console(&deck, &server).await;
+    console.say("set state", &json!(["start"])).await;
+    console.status("running").await;
+    deck.learn_node_token().await;
+    let pid = deck.details(&server).await["quarterdeck"]["pid"].as_i64().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let shim = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap().parse().unwrap();
+    let shim = rustix::process::Pid::from_raw(shim).unwrap();
+    rustix::process::kill_process(shim, rustix::process::Signal::STOP).unwrap();
+    console.say("send command", &json!(["anybody there?"])).await;
+    let heard = console.wait_for("an answer", |heard| heard.is("daemon error")).await;
+    assert!(heard.arg_of("daemon error").unwrap().contains("not known"), "{heard:?}");
+    console.say("set state", &json!(["kill"])).await;
+    console.status("offline").await;
+    console.say("set state", &json!(["start"])).await;
+    console.status("running").await;
+}
+
+/// The panel's folder is its own: a second program on it is refused with a reason.
+#[tokio::test]
+async fn a_second_program_on_the_same_folder_is_refused() {
+    let deck = Deck::new().await;
+    let output = deck.command(&["up", "--listen", "127.0.0.1:0"]).output().await.unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr).to_string();
+    assert!(text.contains(deck.data().to_str().unwrap()), "{text}");
+}
