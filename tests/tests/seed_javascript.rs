@@ -1,5 +1,5 @@
 //! The JavaScript of the public documents, run with Node as it stands: only address and token are filled in.
-#![allow(clippy::unwrap_used, clippy::doc_markdown, clippy::print_stdout, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::doc_markdown, missing_docs)]
 
 use std::process::Stdio;
 
@@ -26,8 +26,7 @@ async fn node() -> Option<Vec<&'static str>> {
 #[tokio::test]
 async fn the_documented_javascript_sees_what_it_was_promised() {
     let Some(flags) = node().await else {
-        println!("SKIPPED: there is no node with a WebSocket here");
-        return;
+        return e2e::skip("the documented JavaScript", "there is no Node.js with a WebSocket here (20 or newer)", true);
     };
     let deck = Deck::new().await;
     let (token, socket) = deck.credentials(deck.demo()).await;
