@@ -23,7 +23,7 @@ pub mod writer;
 
 mod take;
 
-pub use exit::ExitRecord;
+pub use exit::{ExitRecord, Loss};
 pub use format::{Frame, FrameHeader, Frames, Kind, SegmentHeader, Tail};
 pub use line::{Event, Line, LineCounter, LineKind, LineSplitter, Unfinished};
 pub use payload::{ExitPayload, GapPayload, GapReason, InPayload, StartPayload};

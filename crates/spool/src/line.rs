@@ -208,9 +208,11 @@ pub enum Event<'a> {
     },
 }
 
-/// The line under way.
+/// The line under way: a prompt, perhaps, whose end will not come before an answer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfinished<'a> {
+    /// The number it gets if it is the next line to end. A command or a notice that comes first takes it, and then this is higher.
+    pub seq: u64,
     /// When its first byte was written, unix ms.
     pub time_ms: u64,
     /// What there is of it, never empty.
@@ -237,9 +239,10 @@ impl LineSplitter {
         self.next_line
     }
 
-    /// The line of output that has not ended yet, if any. Its number is not known before it ends.
+    /// The line of output that has not ended yet, if any: whoever looks for a prompt finds it here when no frame has come for a while.
     pub fn unfinished(&self) -> Option<Unfinished<'_>> {
-        (!self.unfinished.is_empty()).then_some(Unfinished { time_ms: self.began_ms, bytes: &self.unfinished })
+        let there_is = !self.unfinished.is_empty();
+        there_is.then_some(Unfinished { seq: self.next_line, time_ms: self.began_ms, bytes: &self.unfinished })
     }
 
     /// Takes the next frame and tells `on` what it says.

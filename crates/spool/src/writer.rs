@@ -6,14 +6,19 @@
 //!    ▲                                                      │
 //!    └──────────── at most once a second: GAP written ◀─────┘
 //! ```
+//! What an outage has swallowed is also kept beside the log ([`crate::exit::Loss`]), from its beginning and each second. So if it
+//! outlasts its writer, the next one writes the GAP.
+//!
 //!
 //! A full disk cannot hit a segment half way: its space is reserved when it is made. When no space is left for the next one,
 //! the log deletes its own oldest segment and tries again before it gives up.
 
 mod file;
+mod opening;
 mod outage;
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -23,8 +28,10 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use self::file::SegmentFile;
+use self::opening::{lock, recover};
 use self::outage::Outage;
-use crate::format::{self, FRAME_BYTES_MAX, Frames, Kind, LINE_OFFSET_MAX, PAYLOAD_BYTES_MAX, SEGMENT_HEADER_BYTES};
+use crate::exit::{self, Loss};
+use crate::format::{self, FRAME_BYTES_MAX, Kind, LINE_OFFSET_MAX, PAYLOAD_BYTES_MAX, SEGMENT_HEADER_BYTES};
 use crate::line::{LINE_BYTES_MAX, LineCounter};
 use crate::payload::{ExitPayload, InPayload, StartPayload};
 use crate::segment::{self, SegmentName};
@@ -50,10 +57,6 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 const SACRIFICE_MAX: usize = 4;
 /// A segment counts at least as this part of a full one, so that thousands of short runs do not leave thousands of files.
 const SEGMENT_WEIGHT_DIVISOR: u64 = 16;
-/// How often, and how far apart, a held lock is tried: somebody may just be looking whether it is held.
-const LOCK_TRIES: u32 = 10;
-const LOCK_TRY_EVERY: Duration = Duration::from_millis(5);
-
 /// Sizes of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -138,6 +141,8 @@ enum Sink {
 pub struct Writer {
     dir: OwnedFd,
     _lock: OwnedFd,
+    /// Keeps what an outage has swallowed.
+    exit_file: File,
     limits: Limits,
     run_id: [u8; 16],
     pos: u64,
@@ -167,22 +172,18 @@ pub fn is_locked(dir: &Path) -> io::Result<bool> {
 
 impl Writer {
     /// Takes the log's lock, finds the end of what was written, cuts off what was written only in part, and begins a new
-    /// segment. Makes the folder if it is missing. Waits up to 50 ms for the lock.
+    /// segment. Names what the writer before lost and could not name. Makes the folder if it is missing. Waits up to 50 ms for
+    /// the lock.
     pub fn open(dir: &Path, limits: Limits, run_id: [u8; 16], now_ms: u64) -> Result<Self, OpenError> {
         let failed = |action| move |errno: Errno| OpenError::Io { action, dir: dir.to_owned(), source: errno.into() };
-        std::fs::create_dir_all(dir).map_err(|source| OpenError::Io {
-            action: "make the log folder",
-            dir: dir.to_owned(),
-            source,
-        })?;
+        let failed_io = |action| move |source: io::Error| OpenError::Io { action, dir: dir.to_owned(), source };
+        std::fs::create_dir_all(dir).map_err(failed_io("make the log folder"))?;
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(dir, flags, Mode::empty()).map_err(failed("open the log folder"))?;
         let lock = lock(&fd, dir)?;
-        let names = segment::list(dir).map_err(|source| OpenError::Io {
-            action: "list the log's segments",
-            dir: dir.to_owned(),
-            source,
-        })?;
+        let exit_file = exit::open(dir).map_err(failed_io("open the exit file"))?;
+        let loss = exit::read_loss(&exit_file).map_err(failed_io("read the exit file"))?;
+        let names = segment::list(dir).map_err(failed_io("list the log's segments"))?;
         let mut held: VecDeque<Held> =
             names.iter().map(|&name| Held { name, bytes: file::size(&fd, name).unwrap_or(0) }).collect();
         let (pos, line) = match held.back_mut() {
@@ -206,6 +207,7 @@ impl Writer {
         let mut writer = Self {
             dir: fd,
             _lock: lock,
+            exit_file,
             limits,
             run_id,
             pos,
@@ -215,6 +217,9 @@ impl Writer {
             losses: Losses::default(),
             dirty_since: None,
         };
+        if let Some(loss) = loss {
+            writer.name_loss(&loss, now_ms).map_err(failed("name what the writer before could not keep"))?;
+        }
         writer.retain();
         Ok(writer)
     }
@@ -264,8 +269,9 @@ impl Writer {
         self.append(Kind::Start, &start.encode(), time_ms)
     }
 
-    /// The end of a run.
+    /// The end of a run. During an outage the disk is asked at once: there may be no later.
     pub fn append_exit(&mut self, exit: &ExitPayload, time_ms: u64) -> Written {
+        self.resume(time_ms);
         self.append(Kind::Exit, &exit.encode(), time_ms)
     }
 
@@ -339,6 +345,7 @@ impl Writer {
                 }
                 Err(errno) => {
                     self.fail(errno, |outage| outage.drop_frame(kind, payload));
+                    self.keep_loss();
                     Written::Dropped
                 }
             },
@@ -391,10 +398,16 @@ impl Writer {
     }
 
     fn resume_if_due(&mut self, time_ms: u64) {
-        let Sink::Outage(outage) = &mut self.sink else { return };
-        if !outage.due() {
-            return;
+        if let Sink::Outage(outage) = &self.sink
+            && outage.due()
+        {
+            self.resume(time_ms);
         }
+    }
+
+    /// Tries to end an outage, if there is one.
+    fn resume(&mut self, time_ms: u64) {
+        let Sink::Outage(outage) = &mut self.sink else { return };
         let (lines, limits) = (self.lines, self.limits);
         let gap = outage.gap(lines);
         // The old segment takes the gap if it has room; after a failed roll it has none.
@@ -407,7 +420,10 @@ impl Writer {
                 self.gap_written(gap.bytes, gap.lines);
                 return;
             }
-            if let Some(segment) = segment.repaired() {
+            // One without frames is not kept: the next one has its name, and is made in the same file.
+            if segment.has_frames()
+                && let Some(segment) = segment.repaired()
+            {
                 outage.keep(segment);
             }
         }
@@ -417,6 +433,7 @@ impl Writer {
         if self.next_segment(time_ms).is_ok() {
             self.finish_in_new_segment(counts, time_ms);
         }
+        self.keep_loss();
     }
 
     fn finish_in_new_segment(&mut self, outage: Outage, time_ms: u64) {
@@ -434,6 +451,37 @@ impl Writer {
     fn gap_written(&mut self, bytes: u64, lines: u64) {
         self.losses.bytes = self.losses.bytes.saturating_add(bytes);
         self.losses.lines = self.losses.lines.saturating_add(lines);
+        self.forget_loss();
+    }
+
+    /// Writes the GAP of an outage that its writer did not see the end of, unless it stands there.
+    fn name_loss(&mut self, loss: &Loss, time_ms: u64) -> Result<(), Errno> {
+        if self.pos <= loss.pos
+            && let Sink::Open(segment) = &mut self.sink
+        {
+            let line = self.lines.next_line();
+            let payload = loss.gap(line).encode();
+            let bytes = segment.write_frame(Kind::Gap, &payload, time_ms, line)?;
+            self.wrote(Kind::Gap, &payload, bytes);
+            self.sync();
+        }
+        self.forget_loss();
+        Ok(())
+    }
+
+    /// Leaves word of an outage for the next writer, should this one not see its end.
+    fn keep_loss(&self) {
+        if let Sink::Outage(outage) = &self.sink
+            && let Some(loss) = outage.loss(self.pos, self.lines)
+        {
+            // A disk that does not even take this has failed for good.
+            let _ = exit::write_loss(&self.exit_file, Some(&loss));
+        }
+    }
+
+    fn forget_loss(&self) {
+        // If it fails, the log's end says the same: it is behind where the loss was.
+        let _ = exit::write_loss(&self.exit_file, None);
     }
 
     /// Deletes the oldest segments until the log is within its size.
@@ -455,57 +503,14 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.sync();
-        if let Sink::Open(segment) = &self.sink {
-            segment.release_reserved();
+        match &self.sink {
+            Sink::Open(segment) => segment.release_reserved(),
+            Sink::Outage(_) => {
+                self.keep_loss();
+                let _ = self.exit_file.sync_data();
+            }
         }
     }
-}
-
-fn lock(dir_fd: &OwnedFd, dir: &Path) -> Result<OwnedFd, OpenError> {
-    let io = |action, errno: Errno| OpenError::Io { action, dir: dir.to_owned(), source: errno.into() };
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-    let lock = rustix::fs::openat(dir_fd, LOCK_FILE_NAME, flags, Mode::from_raw_mode(0o640))
-        .map_err(|errno| io("open the lock", errno))?;
-    for attempt in 1.. {
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => break,
-            Err(Errno::WOULDBLOCK) if attempt < LOCK_TRIES => std::thread::sleep(LOCK_TRY_EVERY),
-            Err(Errno::WOULDBLOCK) => return Err(OpenError::Locked { dir: dir.to_owned() }),
-            Err(errno) => return Err(io("lock the log", errno)),
-        }
-    }
-    Ok(lock)
-}
-
-struct End {
-    pos: u64,
-    line: u64,
-    /// Of the whole file.
-    bytes: u64,
-}
-
-/// Finds the end of the newest segment, and cuts off a frame that was written only in part.
-fn recover(dir_fd: &OwnedFd, name: SegmentName, dir: &Path) -> Result<End, OpenError> {
-    let io = |action, source| OpenError::Io { action, dir: dir.to_owned(), source };
-    let bytes = std::fs::read(dir.join(name.file_name())).map_err(|source| io("read the newest segment", source))?;
-    // The name says all the header does; a damaged header is no reason to give up the frames behind it.
-    if let Some(version) = format::version(&bytes).filter(|&version| version != format::VERSION) {
-        return Err(OpenError::Newer { dir: dir.to_owned(), version });
-    }
-    let mut lines = LineCounter::new(name.base_line);
-    let mut frames = Frames::new(bytes.get(SEGMENT_HEADER_BYTES..).unwrap_or_default(), name.base_line);
-    for frame in frames.by_ref() {
-        lines.frame(frame.kind, frame.payload);
-    }
-    lines.end_unfinished();
-    let consumed = frames.consumed() as u64;
-    let end =
-        End { pos: name.base_pos + consumed, line: lines.next_line(), bytes: SEGMENT_HEADER_BYTES as u64 + consumed };
-    // One without frames is made anew under the same name: whoever has it open goes on reading the same file.
-    if consumed > 0 {
-        file::cut(dir_fd, name, end.bytes).map_err(|errno| io("cut the newest segment", errno.into()))?;
-    }
-    Ok(end)
 }
 
 /// Makes a segment, and room for it at the cost of the oldest ones if there is none.

@@ -86,7 +86,7 @@ fn a_full_disk_stops_no_game_and_is_named_in_the_log() {
 }
 
 #[test]
-fn a_disk_that_stays_full_still_has_the_exit_record() {
+fn a_disk_that_stays_full_still_has_the_exit_record_and_the_next_run_names_the_gap() {
     let server = Server::new();
     let Some(disk) = Mounted::over(server.log_dir(), "size=1m") else { return skip("no right to mount") };
     let mut spec = server.script("read line; seq 1 200000; exit 4");
@@ -98,6 +98,23 @@ fn a_disk_that_stays_full_still_has_the_exit_record() {
     assert_eq!(client.wait_exit(), 4 << 8);
     running.wait();
     assert_eq!(server.exit_record().unwrap().exit.code(), Some(4));
+    let kept = output(&server.log()).len() as u64;
+    assert!(kept < 100_000, "{kept} lines on a full disk");
+
+    disk.make_room();
+    // Once, however many runs come after it. The first command is a line too.
+    for run in 1..=2 {
+        let mut again = server.script("echo again");
+        again.segment_bytes = spec.segment_bytes;
+        let log = server.run(&again);
+        let gaps: Vec<_> = log
+            .iter()
+            .filter_map(|said| if let Said::Gap(at, gap) = said { Some((*at, *gap)) } else { None })
+            .collect();
+        let [(first, gap)] = gaps.as_slice() else { panic!("{gaps:?}") };
+        assert_eq!((*first, gap.lines, gap.reason), (kept + 1, 200_000 - kept, GapReason::DiskFull));
+        assert!(log.contains(&Said::Game(200_000 + run, b"again".to_vec())), "numbers go on behind what was lost");
+    }
 }
 
 #[test]

@@ -21,7 +21,8 @@ pub(super) struct SegmentFile {
 }
 
 impl SegmentFile {
-    /// Makes the file, reserves its space and writes the header. Leaves no file behind when it fails.
+    /// Makes the file, reserves its space and writes the header. One of this name that is there has no frames and is made anew in
+    /// place, because readers may have it open: it stays, empty, when this fails. A new file is gone then.
     pub(super) fn create(
         dir: &OwnedFd,
         name: SegmentName,
@@ -30,8 +31,12 @@ impl SegmentFile {
     ) -> Result<Self, Errno> {
         let path = name.file_name();
         // Appending, never at an offset: whatever goes wrong, nothing that was written is overwritten.
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::APPEND | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(dir, &path, flags, Mode::from_raw_mode(SEGMENT_MODE))?;
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(SEGMENT_MODE);
+        let (fd, is_new) = match rustix::fs::openat(dir, &path, flags | OFlags::CREATE | OFlags::EXCL, mode) {
+            Err(Errno::EXIST) => (rustix::fs::openat(dir, &path, flags | OFlags::TRUNC, mode)?, false),
+            made => (made?, true),
+        };
         let mut segment = Self { fd, name, bytes: 0 };
         let filled = segment.reserve(reserve).and_then(|()| segment.write(&header.encode(), &[]));
         match filled {
@@ -40,10 +45,18 @@ impl SegmentFile {
                 Ok(segment)
             }
             Err(errno) => {
-                delete(dir, name);
+                if is_new {
+                    delete(dir, name);
+                } else {
+                    let _ = rustix::fs::ftruncate(&segment.fd, 0);
+                }
                 Err(errno)
             }
         }
+    }
+
+    pub(super) fn has_frames(&self) -> bool {
+        self.bytes > SEGMENT_HEADER_BYTES as u64
     }
 
     /// Takes the space now, so that a disk that fills up later cannot stop this segment. Some file systems cannot; then writes fail.

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use super::RETRY_AFTER;
 use super::file::SegmentFile;
+use crate::exit::Loss;
 use crate::format::Kind;
 use crate::line::LineCounter;
 use crate::payload::{GapPayload, GapReason, InPayload};
@@ -79,5 +80,12 @@ impl Outage {
     /// What to write into a log that is at `lines`.
     pub(super) fn gap(&self, lines: LineCounter) -> GapPayload {
         GapPayload { bytes: self.bytes, lines: self.lines_lost(lines), reason: self.reason }
+    }
+    /// What to remember of it should this writer end first; nothing if nothing was lost. The log is at `pos` and `lines`.
+    pub(super) fn loss(&self, pos: u64, mut lines: LineCounter) -> Option<Loss> {
+        let lost = self.lines_lost(lines);
+        lines.end_unfinished();
+        let next_line = lines.next_line().saturating_add(lost);
+        (self.bytes > 0 || lost > 0).then_some(Loss { pos, next_line, bytes: self.bytes, reason: self.reason })
     }
 }

@@ -141,6 +141,26 @@ fn commands_and_notices_leave_an_unfinished_line_alone() {
 }
 
 #[test]
+fn a_prompt_can_be_seen_before_its_line_ends() {
+    let frames = [
+        frame(Kind::Out, b"one\nfree"),
+        frame(Kind::Out, b"civ> "),
+        frame(Kind::In, &InPayload { request_id: 1, user: "ann", bytes: b"start" }.encode()),
+        frame(Kind::Out, b"\n"),
+    ]
+    .concat();
+    let (mut splitter, mut seen) = (LineSplitter::new(7), Vec::new());
+    for frame in Frames::new(&frames, 7) {
+        splitter.feed(&frame, &mut |_| {});
+        seen.push(splitter.unfinished().map(|line| (line.seq, line.bytes.to_vec())));
+    }
+    let prompt = b"freeciv> ".to_vec();
+    // The command takes the number that the prompt would have had.
+    assert_eq!(seen, [Some((8, b"free".to_vec())), Some((8, prompt.clone())), Some((9, prompt)), None]);
+    assert_eq!(splitter.next_line(), 10);
+}
+
+#[test]
 fn starts_exits_and_gaps_end_an_unfinished_line() {
     let gap = GapPayload { bytes: 100, lines: 10, reason: GapReason::DiskFull };
     let frames = [

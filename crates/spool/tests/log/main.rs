@@ -4,6 +4,7 @@
 mod codes;
 mod disk;
 mod lines;
+mod outage;
 mod reading;
 mod recovery;
 mod writing;

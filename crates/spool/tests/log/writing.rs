@@ -4,9 +4,10 @@ use std::path::Path;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use spool::format::{SEGMENT_HEADER_BYTES, TIME_MS_MAX};
 use spool::segment::{self, holding};
 use spool::writer::{OpenError, SEGMENT_OVERFLOW_BYTES_MAX, Written, is_locked};
-use spool::{ExitPayload, InPayload, Limits, StartPayload, Writer};
+use spool::{ExitPayload, Frames, InPayload, Limits, StartPayload, Writer};
 use tempfile::TempDir;
 
 use crate::reading::{Said, Who, read, read_from};
@@ -128,6 +129,36 @@ proptest! {
         let rest = read_from(dir.path(), first);
         prop_assert!(rest.said.iter().filter(late).eq(whole.said.iter().filter(late)));
         prop_assert_eq!(rest.unfinished, whole.unfinished);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_changes_neither_order_nor_numbers(
+        times in vec(prop_oneof![any::<u64>(), 0..10_u64, TIME_MS_MAX - 5..TIME_MS_MAX + 5], 1..80),
+        reopened_at in any::<prop::sample::Index>(),
+    ) {
+        let dir = quick_folder();
+        let mut writer = open(dir.path());
+        for (number, &time_ms) in times.iter().enumerate() {
+            if number == reopened_at.index(times.len()) {
+                drop(writer);
+                writer = Writer::open(dir.path(), SMALL, RUN, time_ms).unwrap();
+            }
+            prop_assert_eq!(writer.append_out(format!("line {number}\n").as_bytes(), time_ms), Written::Kept);
+            writer.tick(time_ms);
+        }
+        let log = read(dir.path());
+        let expected: Vec<String> = (0..times.len()).map(|number| format!("line {number}")).collect();
+        prop_assert_eq!(log.game_lines(), expected);
+        prop_assert!(log.is_without_holes() && log.gaps().is_empty());
+        prop_assert_eq!((log.pos, log.next_line), writer.position());
+        // A time is what the clock said then, as far as a frame can carry it.
+        let mut found = Vec::new();
+        for name in &log.names {
+            let bytes = std::fs::read(dir.path().join(name.file_name())).unwrap();
+            let frames = Frames::new(&bytes[SEGMENT_HEADER_BYTES..], name.base_line);
+            found.extend(frames.map(|frame| frame.time_ms));
+        }
+        prop_assert_eq!(found, times.iter().map(|&time| time.min(TIME_MS_MAX)).collect::<Vec<_>>());
     }
 }
 
