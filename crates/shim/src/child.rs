@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::{mem, ptr};
+use std::ptr;
 
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
@@ -18,9 +18,6 @@ use crate::system;
 const CANNOT_RUN: i32 = 127;
 /// Where a program without a slash is looked for if the environment has no `PATH`.
 const PATH_DEFAULT: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
-const SIGNAL_MAX: i32 = 64;
-/// At least as long as the kernel's `struct sigaction`, whose zeros mean the default, on every machine.
-const KERNEL_SIGACTION_WORDS: usize = 8;
 
 /// What could not be done, as the child reports it.
 #[derive(Clone, Copy, Debug)]
@@ -185,7 +182,7 @@ impl Plan {
 
     /// If the shim dies the game gets SIGTERM, a chance to save, instead of running on with nobody there.
     fn bind_to(&self, shim: i32) -> Result<(), i32> {
-        // SAFETY: numbers only; resetting a disposition installs no code; the set is initialized before it is used.
+        // SAFETY: numbers only.
         unsafe {
             checked(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM, 0, 0, 0))?;
             if libc::getppid() != shim {
@@ -195,16 +192,9 @@ impl Plan {
             if self.no_new_privs {
                 checked(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
             }
-            // The library's own function leaves out the two signals it keeps for itself; whoever started us may ignore them.
-            let default = [0_u64; KERNEL_SIGACTION_WORDS];
-            for signal in 1..=SIGNAL_MAX {
-                let none = ptr::null_mut::<u64>();
-                libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, size_of::<u64>());
-            }
-            let mut none = mem::MaybeUninit::<libc::sigset_t>::uninit();
-            libc::sigemptyset(none.as_mut_ptr());
-            checked(libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()))?;
         }
+        system::default_signals();
+        system::unblock_signals().map_err(|error| error.raw_os_error().unwrap_or(0))?;
         Ok(())
     }
 

@@ -14,14 +14,16 @@ pub(crate) const QUEUE_BYTES_MAX: usize = 64 * 1024;
 pub(crate) enum Flushed {
     /// As much is written as the game takes.
     Done,
-    /// The game has closed its input; so many bytes are lost.
-    Closed(usize),
+    /// The game has closed its input. So many bytes are lost, of all that were queued after this many.
+    Closed { lost: usize, delivered: u64 },
 }
 
 /// The way to the game's standard input.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     queue: VecDeque<u8>,
+    /// Bytes that were ever queued.
+    pushed: u64,
     closed: bool,
 }
 
@@ -38,8 +40,11 @@ impl Input {
         self.queue.len()
     }
 
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    /// Queues them and returns where they end, counted in bytes from the first one ever.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> u64 {
         self.queue.extend(bytes);
+        self.pushed = self.pushed.saturating_add(bytes.len() as u64);
+        self.pushed
     }
 
     /// Writes what the game takes now.
@@ -54,7 +59,7 @@ impl Input {
                     self.closed = true;
                     let lost = self.queue.len();
                     self.queue = VecDeque::new();
-                    return Flushed::Closed(lost);
+                    return Flushed::Closed { lost, delivered: self.pushed.saturating_sub(lost as u64) };
                 }
             }
         }

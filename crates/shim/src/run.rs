@@ -52,11 +52,27 @@ const FAREWELL: Duration = Duration::from_millis(200);
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Running,
-    Stopping { deadline: Instant },
-    Killing { since: Instant, next: Instant },
-    Draining { status: i32, until: Instant },
-    Clearing { status: i32, since: Instant, next: Instant },
-    Over { status: i32 },
+    Stopping {
+        deadline: Instant,
+        /// Where the stop command ends in the input, if the game was asked by one and may still get it.
+        command_end: Option<u64>,
+    },
+    Killing {
+        since: Instant,
+        next: Instant,
+    },
+    Draining {
+        status: i32,
+        until: Instant,
+    },
+    Clearing {
+        status: i32,
+        since: Instant,
+        next: Instant,
+    },
+    Over {
+        status: i32,
+    },
 }
 
 /// Whether the game can print.

@@ -29,12 +29,44 @@ const IGNORED: [i32; 17] = [
     libc::SIGPWR,
 ];
 
-/// Ignores what must not end us. The child side sets everything back before it runs the game.
+const SIGNAL_MAX: i32 = 64;
+/// At least as long as the kernel's `struct sigaction`, whose zeros mean the default, on every machine.
+const KERNEL_SIGACTION_WORDS: usize = 8;
+
+/// Lets every signal do what it does by default. Whoever started us may have left anything: a child that is ignored, for one, is
+/// never waited for.
+pub(crate) fn default_signals() {
+    let default = [0_u64; KERNEL_SIGACTION_WORDS];
+    for signal in 1..=SIGNAL_MAX {
+        // SAFETY: the kernel reads the structure, and a default installs no code. The library's own function is not asked, because
+        // it leaves out the two signals it keeps for itself.
+        unsafe {
+            let before = ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), before, size_of::<u64>());
+        }
+    }
+}
+
+/// Blocks no signal.
+pub(crate) fn unblock_signals() -> io::Result<()> {
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is initialized before it is used.
+    let result = unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut())
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Ignores what must not end us and nothing else, whatever was inherited. The child side sets everything back before it runs the game.
 pub(crate) fn ignore_signals() {
+    default_signals();
     for signal in IGNORED {
         // SAFETY: setting a disposition to "ignore" installs no code.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
+    // Last, because one may have been waiting for it. The call fails only if it is not told what to do with the set.
+    let _ = unblock_signals();
 }
 
 /// Closes everything but the three standard descriptors: what a careless parent left open must not reach the game.

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::process::{Signal, WaitOptions};
 use spool::ExitPayload;
 use spool::exit::{self, ExitRecord};
+use spool::message::Scope;
 
 use super::{
     CLEAR, DRAIN, HUNG_UP_CHECK, KILL_EVERY, KILL_FAST, KILL_SLOWLY_EVERY, LAST_BURSTS_MAX, Output, Phase, Run,
@@ -25,7 +26,7 @@ impl Run {
         let resume = if can_read { self.throttle.wait_until(now) } else { None };
         let phase = match self.phase {
             Phase::Running | Phase::Over { .. } => None,
-            Phase::Stopping { deadline: at }
+            Phase::Stopping { deadline: at, .. }
             | Phase::Killing { next: at, .. }
             | Phase::Draining { until: at, .. }
             | Phase::Clearing { next: at, .. } => Some(at),
@@ -51,9 +52,23 @@ impl Run {
 
     /// Hands queued input to the game.
     pub(super) fn flush_input(&mut self) {
-        if let Flushed::Closed(lost) = self.input.flush(&self.console.input) {
+        if let Flushed::Closed { lost, delivered } = self.input.flush(&self.console.input) {
             self.note(&format!("The game has closed its input; {lost} bytes were not delivered."));
+            if let Phase::Stopping { command_end: Some(end), .. } = self.phase
+                && delivered < end
+            {
+                self.stop_without_input();
+            }
         }
+    }
+
+    /// Asks by signal, at once, when a stop command can not reach the game. The deadline stays what it is.
+    pub(super) fn stop_without_input(&mut self) {
+        if let Phase::Stopping { command_end, .. } = &mut self.phase {
+            *command_end = None;
+        }
+        self.note("The game has closed its input, so it cannot be stopped by a command; it gets SIGTERM instead.");
+        self.signal(Signal::TERM.as_raw(), Scope::Group);
     }
 
     pub(super) fn note(&mut self, text: &str) {
@@ -94,7 +109,7 @@ impl Run {
 
     /// Does what is due.
     pub(super) fn advance(&mut self, now: Instant) {
-        if let Phase::Stopping { deadline } = self.phase
+        if let Phase::Stopping { deadline, .. } = self.phase
             && now >= deadline
         {
             self.kill();

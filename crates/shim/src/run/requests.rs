@@ -85,17 +85,17 @@ impl Run {
         }
         self.known_ids.add(request_id);
         self.input_for_game(&InPayload { request_id, user, bytes: without_newline(bytes) }, bytes);
+        self.flush_input();
         Outcome::Accepted
     }
 
-    /// First the log, then the game: what it answers comes after what was asked.
-    fn input_for_game(&mut self, payload: &InPayload<'_>, bytes: &[u8]) {
+    /// First the log, then the game: what it answers comes after what was asked. Returns where the bytes end in the input.
+    fn input_for_game(&mut self, payload: &InPayload<'_>, bytes: &[u8]) -> u64 {
         let _ = self.writer.append_in(payload, now_ms());
-        self.input.push(bytes);
-        self.flush_input();
+        self.input.push(bytes)
     }
 
-    fn signal(&mut self, signal: i32, scope: Scope) {
+    pub(super) fn signal(&mut self, signal: i32, scope: Scope) {
         let Some(signal) = Signal::from_named_raw(signal).filter(|_| self.is_alive()) else { return };
         // Only while the main process has not been waited for, so its number is its own.
         let game = self.game.pid;
@@ -110,15 +110,25 @@ impl Run {
         if !self.is_alive() {
             return;
         }
+        let deadline = Instant::now() + Duration::from_millis(u64::from(grace_ms));
+        // Asked before: then a closed input may just mean that it is about to end, and only the deadline is new.
+        let earlier = if let Phase::Stopping { command_end, .. } = self.phase { Some(command_end) } else { None };
+        self.phase = Phase::Stopping { deadline, command_end: earlier.flatten() };
         match by {
             StopBy::Signal(signal) => self.signal(signal, Scope::Group),
-            // Taken even if the queue is full: the deadline is near, and a stop cannot be asked to come again.
-            StopBy::Input(bytes) if !bytes.is_empty() && !self.input.is_closed() => {
-                self.input_for_game(&InPayload { request_id: 0, user: "", bytes: without_newline(bytes) }, bytes);
+            StopBy::Input([]) => {}
+            StopBy::Input(_) if self.input.is_closed() => {
+                if earlier.is_none() {
+                    self.stop_without_input();
+                }
             }
-            StopBy::Input(_) => {}
+            // Taken even if the queue is full: the deadline is near, and a stop cannot be asked to come again.
+            StopBy::Input(bytes) => {
+                let command = InPayload { request_id: 0, user: "", bytes: without_newline(bytes) };
+                let end = self.input_for_game(&command, bytes);
+                self.phase = Phase::Stopping { deadline, command_end: earlier.unwrap_or(Some(end)) };
+                self.flush_input();
+            }
         }
-        let grace = Duration::from_millis(u64::from(grace_ms));
-        self.phase = Phase::Stopping { deadline: Instant::now() + grace };
     }
 }

@@ -1,5 +1,6 @@
 //! A game under a shim in a folder of its own, and what a daemon can see of it. Waiting is always for an event, with a deadline.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
@@ -63,11 +64,23 @@ impl Server {
     }
 
     pub(crate) fn start(&self, spec: &LaunchSpec) -> Running {
-        match answer_to(&spec.encode()) {
+        self.running(&answer_to(&spec.encode()))
+    }
+
+    /// Starts it through another program, which leaves the shim something to inherit.
+    pub(crate) fn start_through(&self, program: &[&str], spec: &LaunchSpec) -> Running {
+        let [first, rest @ ..] = program else { panic!("no program") };
+        let mut command = Command::new(first);
+        command.args(rest).arg(shim());
+        self.running(&answer_from(&mut command, &spec.encode()))
+    }
+
+    fn running(&self, answer: &Ready) -> Running {
+        match *answer {
             Ready::Ok { shim_pid, game_pid } => {
                 Running { shim: pid(shim_pid), game: pid(game_pid), socket_dir: self.path().to_owned(), ended: false }
             }
-            failed @ Ready::Failed { .. } => panic!("{failed:?}"),
+            Ready::Failed { .. } => panic!("{answer:?}"),
         }
     }
 
@@ -95,15 +108,18 @@ impl Server {
     }
 }
 
-/// Starts a shim with these bytes on its standard input. `QUARTERDECK_SHIM_UNDER_TEST` names another build, an older one for instance.
+/// The program; `QUARTERDECK_SHIM_UNDER_TEST` names another build, an older one for instance.
+fn shim() -> OsString {
+    std::env::var_os("QUARTERDECK_SHIM_UNDER_TEST").unwrap_or_else(|| env!("CARGO_BIN_EXE_quarterdeck-shim").into())
+}
+
+/// Starts a shim with these bytes on its standard input.
 pub(crate) fn answer_to(spec: &[u8]) -> Ready {
-    let program = std::env::var_os("QUARTERDECK_SHIM_UNDER_TEST");
-    let mut child = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_quarterdeck-shim").into()))
-        .arg("test")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    answer_from(&mut Command::new(shim()), spec)
+}
+
+fn answer_from(command: &mut Command, spec: &[u8]) -> Ready {
+    let mut child = command.arg("test").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     // A shim that refuses early does not read everything.
     let _ = child.stdin.take().unwrap().write_all(spec);
     let mut answer = Vec::new();

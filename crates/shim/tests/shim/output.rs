@@ -1,6 +1,8 @@
 //! Output: every byte, once, in order, whatever daemons do meanwhile.
 
-use rustix::process::Signal;
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions};
 use spool::message::{Reply, Request};
 use spool::spec::Console;
 
@@ -93,19 +95,65 @@ fn any_byte_is_kept() {
     }
 }
 
+/// Prints numbered lines to the game's own output until it takes no more: the game would wait at its next print now.
+fn fill(game: Pid) -> String {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let path = format!("/proc/{}/fd/1", game.as_raw_nonzero());
+    let output = rustix::fs::open(path, flags, Mode::empty()).unwrap();
+    let mut printed = String::new();
+    for number in 1..LINES {
+        let line = format!("{number} of a full pipe\n");
+        match rustix::io::write(&output, line.as_bytes()) {
+            Ok(count) => printed.push_str(&line[..count]),
+            Err(errno) => {
+                assert_eq!(errno, Errno::AGAIN);
+                return printed;
+            }
+        }
+    }
+    panic!("somebody reads it");
+}
+
 #[test]
 fn a_stopped_shim_holds_the_game_but_loses_nothing() {
-    let server = Server::new();
-    let running = server.start(&server.script(&format!("echo up; seq 1 {LINES} | tail -n +2; sleep 1000")));
-    let mut client = running.connect();
-    client.wait_line(&server, "up");
-    rustix::process::kill_process(running.shim, Signal::STOP).unwrap();
-    rustix::process::kill_process(running.shim, Signal::CONT).unwrap();
-    client.wait_log(&server, |log| output(log).len() == LINES);
-    let lines = output(&server.log());
-    assert!(lines[1..].iter().zip(2..).all(|(line, number)| *line == number.to_string()));
-    client.send(&Request::Kill);
-    client.wait_exit();
+    for console in [Console::Pipe, TERMINAL] {
+        let server = Server::new();
+        let (go, done) = (server.path().join("go"), server.path().join("done"));
+        for fifo in [&go, &done] {
+            rustix::fs::mknodat(CWD, fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        }
+        let mut spec =
+            server.script(&format!("echo up; read line < go; echo; seq 1 {LINES}; echo done > done; sleep 1000"));
+        spec.console = console;
+        let running = server.start(&spec);
+        let mut client = running.connect();
+        client.wait_line(&server, "up");
+        rustix::process::kill_process(running.shim, Signal::STOP).unwrap();
+        let (_, status) = rustix::process::waitpid(Some(running.shim), WaitOptions::UNTRACED).unwrap().unwrap();
+        assert!(status.stopped());
+
+        let first = fill(running.game);
+        assert!(first.len() > 4096, "{} bytes", first.len());
+        std::fs::write(&go, "go\n").unwrap();
+        // More than any pipe or terminal holds, so it cannot be done with it; and a pipe takes nothing at all.
+        let reader =
+            rustix::fs::open(&done, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        assert_eq!(rustix::io::read(&reader, &mut [0; 8]), Ok(0), "the game has got past the stopped shim");
+        if console == Console::Pipe {
+            assert_eq!(fill(running.game), "");
+        }
+
+        rustix::process::kill_process(running.shim, Signal::CONT).unwrap();
+        let log = client.wait_log(&server, |log| output(log).last().is_some_and(|line| *line == LINES.to_string()));
+        let mut expected = vec!["up".to_owned()];
+        expected.extend(first.lines().map(str::to_owned));
+        // The game's own first line end ends what the pipe cut.
+        expected.extend(first.ends_with('\n').then(String::new));
+        expected.extend((1..=LINES).map(|number| number.to_string()));
+        assert!(output(&log) == expected, "{} lines of {}", output(&log).len(), expected.len());
+        client.send(&Request::Kill);
+        client.wait_exit();
+    }
 }
 
 #[test]

@@ -220,3 +220,23 @@ fn a_killed_shim_takes_the_game_along_and_the_log_goes_on() {
     assert_eq!(output(&log), ["up", "again"]);
     assert!(log.contains(&Said::Game(1, b"again".to_vec())));
 }
+
+#[test]
+fn a_shim_whose_children_were_ignored_hears_of_their_end() {
+    let server = Server::new();
+    let inherited =
+        ["env", "--ignore-signal=CHLD", "--ignore-signal=TERM", "--block-signal=CHLD", "--block-signal=USR1"];
+    let running = server.start_through(&inherited, &server.script("grep '^Sig[BI]' /proc/self/status; exit 3"));
+    running.wait();
+    let log = server.log();
+    assert_eq!(exit_of(&log).code(), Some(3));
+    assert_eq!(
+        output(&log),
+        ["SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000"],
+        "nor does the game inherit it"
+    );
+    let running = server.start_through(&inherited, &server.script("echo up; exec sleep 1000"));
+    let mut client = running.connect();
+    client.send(&spool::message::Request::Kill);
+    assert_eq!(client.wait_exit(), 9);
+}

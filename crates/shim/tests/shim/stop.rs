@@ -46,6 +46,61 @@ fn a_stop_command_stands_in_the_log() {
     assert_eq!(output(&log), ["up", "bye after stop"]);
 }
 
+/// The node's lines that say why SIGTERM was sent.
+fn fallbacks(log: &[Said]) -> usize {
+    log.iter().filter(|said| matches!(said, Said::Node(_, text) if text.contains("SIGTERM instead"))).count()
+}
+
+#[test]
+fn a_stop_command_that_nobody_can_read_becomes_a_signal_at_once() {
+    let script = "exec < /dev/null; trap 'echo saving; exit 3' TERM; echo up; while :; do sleep 1000 & wait; done";
+    for known_before in [false, true] {
+        let server = Server::new();
+        let running = server.start(&server.script(script));
+        let mut client = running.connect();
+        client.wait_line(&server, "up");
+        if known_before {
+            client.write(1, b"anybody there?\n");
+            assert_eq!(client.write(2, b"no\n"), Outcome::InputClosed);
+        }
+        // So long that the test would fail if it were waited for.
+        client.send(&Request::Stop { grace_ms: 600_000, by: StopBy::Input(b"stop\n") });
+        assert_eq!(client.wait_exit(), 3 << 8);
+        let log = server.log();
+        assert_eq!((fallbacks(&log), output(&log).last().unwrap().as_str()), (1, "saving"), "{log:?}");
+    }
+}
+
+#[test]
+fn the_grace_runs_on_for_a_game_that_can_only_be_asked_by_signal() {
+    let server = Server::new();
+    let script = "exec < /dev/null; trap '' TERM; echo up; while :; do sleep 1000; done";
+    let running = server.start(&server.script(script));
+    let mut client = running.connect();
+    client.wait_line(&server, "up");
+    client.send(&Request::Stop { grace_ms: 200, by: StopBy::Input(b"stop\n") });
+    assert_eq!(client.wait_exit(), KILL);
+    assert_eq!(fallbacks(&server.log()), 1);
+}
+
+#[test]
+fn a_game_that_closes_its_input_on_its_way_out_gets_no_signal() {
+    let server = Server::new();
+    let script = "trap 'exit 9' TERM; echo up; read line; exec < /dev/null; echo going
+        while [ ! -e end ]; do sleep 0.02; done; exit 0";
+    let running = server.start(&server.script(script));
+    let mut client = running.connect();
+    client.wait_line(&server, "up");
+    client.send(&Request::Stop { grace_ms: 600_000, by: StopBy::Input(b"stop\n") });
+    client.wait_line(&server, "going");
+    client.write(1, b"too late\n");
+    client.send(&Request::Stop { grace_ms: 600_000, by: StopBy::Input(b"stop\n") });
+    client.write(2, b"much too late\n");
+    fs::write(server.path().join("end"), "").unwrap();
+    assert_eq!(client.wait_exit(), 0);
+    assert_eq!(fallbacks(&server.log()), 0);
+}
+
 #[test]
 fn a_game_that_ignores_everything_is_killed_when_its_grace_is_over() {
     let server = Server::new();
