@@ -136,7 +136,7 @@ impl Relation {
         grants(&self.permissions(), permission)
     }
 
-    /// What they hold: the `permissions` of their console token and `user_permissions` beside the server.
+    /// What they hold: `user_permissions` beside the server.
     pub(crate) fn permissions(&self) -> Vec<String> {
         let own = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
         match self {
@@ -151,6 +151,18 @@ impl Relation {
             // What was stored is checked on the way in; what a later version or a hand wrote must not become more.
             Self::Subuser(held) => held.iter().filter(|text| is_known(text)).cloned().collect(),
         }
+    }
+
+    /// What their console token says: the same, but that whoever holds all has the catalogue written out beside the `*`, because newer
+    /// nodes of others look for names, such as `websocket.connect`.
+    pub(crate) fn token_permissions(&self) -> Vec<String> {
+        let mut held = self.permissions();
+        if held.iter().any(|text| text == permission::ALL) {
+            let named =
+                CATALOGUE.iter().flat_map(|(group, _, keys)| keys.iter().map(move |(key, _)| format!("{group}.{key}")));
+            held.extend(named.filter(|text| text != permission::CONNECT));
+        }
+        held
     }
 
     /// Which of these they may not hand on, if any: nobody gives what they do not have.

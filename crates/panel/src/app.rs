@@ -3,17 +3,19 @@
 pub(crate) mod definition;
 pub(crate) mod provision;
 pub(crate) mod samples;
+pub(crate) mod work;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde_json::Value;
 use uuid::Uuid;
 use wire::ids::{ServerId, UserId};
 use wire::server::State;
 
+use self::work::Work;
 use crate::clock;
 use crate::config::Config;
 use crate::http::problem::{Answer, Problem};
@@ -25,16 +27,13 @@ use crate::store::keys::ApiKey;
 use crate::store::nodes::Node;
 use crate::store::servers::Server;
 use crate::store::users::User;
-use crate::store::{Store, StoreError, Window};
-use crate::token;
+use crate::store::{Store, StoreError};
 
 /// `last_used_at` is written at most this often per key; also the pause after one that could not be written.
 const LAST_USED_EVERY_MS: i64 = 60_000;
 /// Accounts that one person makes by giving rights to e-mail addresses; then one more every three minutes. Administrators, who
 /// make accounts anyway, are exempt.
 const INVITATIONS_PER_HOUR: u32 = 20;
-/// Nodes told when a user loses rights everywhere.
-const NODES_MAX: u64 = 1000;
 
 /// Shared by all requests.
 pub(crate) type App = Arc<AppState>;
@@ -54,6 +53,10 @@ pub(crate) struct AppState {
     /// Console tokens, by user and server.
     pub(crate) websocket_throttle: Throttle<(UserId, ServerId)>,
     pub(crate) samples: samples::Samples,
+    /// Requests that change something.
+    pub(crate) work: Work,
+    /// The node of this very process.
+    pub(crate) own_node: OnceLock<Uuid>,
     states: Mutex<HashMap<ServerId, State>>,
     /// Until then no key's last use is written, because that failed.
     uses_paused_until: AtomicI64,
@@ -68,6 +71,12 @@ pub(crate) struct Actor {
     pub(crate) ip: IpAddr,
 }
 
+/// Whether a name would be taken for a number or a uuid where things are named by either. A name like that would lead to somebody, or
+/// something, else.
+pub(crate) fn is_taken_for_an_id(name: &str) -> bool {
+    (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit())) || Uuid::try_parse(name).is_ok()
+}
+
 impl AppState {
     /// Around an open database.
     pub(crate) fn new(config: Config, store: Store, nodes: Nodes) -> Self {
@@ -78,6 +87,8 @@ impl AppState {
             invitation_throttle: Throttle::per_hour(INVITATIONS_PER_HOUR),
             websocket_throttle: Throttle::per_minute(config.websocket_per_minute),
             samples: samples::Samples::default(),
+            work: Work::default(),
+            own_node: OnceLock::new(),
             states: Mutex::default(),
             uses_paused_until: AtomicI64::new(0),
             config,
@@ -101,7 +112,7 @@ impl AppState {
         self.states.lock().unwrap_or_else(PoisonError::into_inner).get(&server).copied()
     }
 
-    fn forget(&self, server: ServerId) {
+    pub(crate) fn forget(&self, server: ServerId) {
         self.states.lock().unwrap_or_else(PoisonError::into_inner).remove(&server);
         self.samples.forget(server);
     }
@@ -136,35 +147,13 @@ impl AppState {
         }
     }
 
-    /// A user's rights on one server have become less: end their sessions and tokens there.
-    pub(crate) async fn revoke(&self, server: &Server, user: &User) -> Answer<()> {
-        let node = self.node_of(server).await?;
-        let jtis = vec![token::jti(user.number, server.uuid)];
-        let notice = Notice::Deauthorize { user: user.uuid, servers: vec![server.uuid], jtis };
-        Ok(self.outbox.tell(&node, notice).await?)
-    }
-
-    /// A user's rights have become less everywhere.
-    pub(crate) async fn revoke_everywhere(&self, user: UserId) -> Result<(), StoreError> {
-        let nodes = self.store.nodes(Window { limit: NODES_MAX, offset: 0 }).await?;
-        for node in nodes.rows {
-            self.outbox.tell(&node, Notice::Deauthorize { user, servers: Vec::new(), jtis: Vec::new() }).await?;
-        }
-        Ok(())
-    }
-
-    /// A server's definition has changed: its node should fetch it again.
-    pub(crate) async fn sync(&self, server: &Server) -> Answer<()> {
-        let node = self.node_of(server).await?;
-        Ok(self.outbox.tell(&node, Notice::Sync { server: server.uuid }).await?)
-    }
-
     /// Removes a server here and on its node.
     pub(crate) async fn remove_server(&self, server: &Server) -> Answer<()> {
-        let node = self.node_of(server).await?;
-        self.store.delete_server(server.uuid).await?;
+        let notices = [Notice::Delete { server: server.uuid }.to(server.node)];
+        self.store.delete_server(server.uuid, &notices).await?;
         self.forget(server.uuid);
-        Ok(self.outbox.tell(&node, Notice::Delete { server: server.uuid }).await?)
+        self.outbox.first_try(&notices).await;
+        Ok(())
     }
 
     /// A node by number, uuid or name.
@@ -180,7 +169,8 @@ impl AppState {
         self.store.node_by_name(text).await
     }
 
-    /// A user by number, uuid or login name.
+    /// A user by number, uuid or login name. Whatever may be a number or a uuid is one: new login names are neither, see
+    /// [`is_taken_for_an_id`].
     pub(crate) async fn find_user(&self, text: &str) -> Result<Option<User>, StoreError> {
         if let Ok(number) = text.parse() {
             return self.store.user_by_number(number).await;

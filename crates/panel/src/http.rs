@@ -11,6 +11,7 @@ pub(crate) mod docs;
 pub(crate) mod fields;
 pub(crate) mod keys;
 pub(crate) mod page;
+pub(crate) mod path;
 pub(crate) mod problem;
 pub(crate) mod reach;
 pub(crate) mod remote;

@@ -26,14 +26,17 @@ pub use store::StoreError;
 pub use store::users::User;
 
 use app::{App, AppState};
+use http::problem::Problem;
 use nodes::Nodes;
 use store::Store;
 use store::keys::{KeyKind, NewKey};
-use store::nodes::{BIND_IP_DEFAULT, NewNode, PORT_MAX_DEFAULT, PORT_MIN_DEFAULT};
+use store::nodes::{BIND_IP_DEFAULT, NewNode, Node, PORT_MAX_DEFAULT, PORT_MIN_DEFAULT};
 use store::users::NewUser;
 
 /// How often old activity is deleted.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
+/// Records kept of one server, and of what one person did with their account; the oldest go, when old ones are deleted.
+const ACTIVITY_RECORDS_MAX: i64 = 10_000;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Why a panel could not be opened.
@@ -192,18 +195,24 @@ impl Panel {
     }
 
     /// The node that answers at the panel's own address: clients find it where they found the panel. `internal_url` is where the
-    /// panel itself asks it; it is corrected when it has changed.
+    /// panel itself asks it; it is corrected when it has changed. `name` is for a new one: it may have been renamed since.
     pub async fn ensure_local_node(&self, name: &str, internal_url: &str) -> Result<NodeCredentials, PanelError> {
         let url = nodes::checked_url(internal_url).ok_or_else(|| PanelError::Url(internal_url.to_owned()))?;
-        let node = match self.app.store.node_by_name(name).await? {
-            Some(node) if !node.local => return Err(PanelError::NodeName(name.to_owned())),
-            Some(mut node) => {
-                if node.url != url {
-                    node.url = url;
-                    self.app.store.update_node(&node).await?;
-                }
-                node
+        let store = &self.app.store;
+        let known = match store.local_node().await? {
+            Some(node) if node.url == url => Some(node),
+            Some(node) => {
+                let edit = |node: &mut Node| {
+                    node.url.clone_from(&url);
+                    Ok::<_, StoreError>(())
+                };
+                store.change_node(node.uuid, edit).await?
             }
+            None => None,
+        };
+        let node = match known {
+            Some(node) => node,
+            None if store.node_by_name(name).await?.is_some() => return Err(PanelError::NodeName(name.to_owned())),
             None => {
                 let new = NewNode {
                     name: name.to_owned(),
@@ -215,9 +224,11 @@ impl Panel {
                     port_min: PORT_MIN_DEFAULT,
                     port_max: PORT_MAX_DEFAULT,
                 };
-                self.app.store.insert_node(new).await?
+                store.insert_node(new).await?
             }
         };
+        // Once: a process has one node.
+        let _ = self.app.own_node.set(node.uuid);
         Ok(NodeCredentials {
             id: node.number,
             uuid: node.uuid,
@@ -229,16 +240,18 @@ impl Panel {
     /// Makes a server, as `POST /api/application/servers` does. `owner` must be set.
     pub async fn create_server(&self, new: NewServer) -> Result<ServerId, PanelError> {
         let owner = new.owner.ok_or_else(|| PanelError::Refused("a new server needs an owner".to_owned()))?;
-        let made = self.app.create_server(&new, owner).await;
-        let (server, _) = made.map_err(|problem| {
+        let app = self.app.clone();
+        let made = self.app.work.finish(async move { app.create_server(&new, owner).await }).await;
+        let (server, _) = made.unwrap_or(Err(Problem::Internal)).map_err(|problem| {
             let errors = problem.body().errors;
             PanelError::Refused(errors.into_iter().map(|error| error.detail).collect::<Vec<_>>().join(" "))
         })?;
         Ok(server.uuid)
     }
 
-    /// Ends background work and closes the database. What nodes have not been told yet is in it, for the next time.
+    /// Waits for what is being changed, ends background work and closes the database. What nodes have not been told yet is in it, for the next time.
     pub async fn close(self) {
+        self.app.work.close().await;
         for mut task in self.background {
             task.0.abort();
             // Aborted is what it should be.
@@ -252,7 +265,7 @@ impl Panel {
 async fn prune(app: App) {
     loop {
         let before = clock::now_ms() - i64::from(app.config.activity_days) * DAY_MS;
-        match app.store.prune_activity(before).await {
+        match app.store.prune_activity(before, ACTIVITY_RECORDS_MAX).await {
             Ok(0) => {}
             Ok(records) => tracing::info!(records, "old activity deleted"),
             Err(error) => tracing::error!(%error, "old activity could not be deleted"),

@@ -121,27 +121,14 @@ impl Nodes {
         answer(self.request(node, Method::DELETE, &format!("/api/servers/{server}"))).await.map(drop)
     }
 
-    /// Ends a user's sessions and tokens. Nodes of the older generation know only `ws/deny`, server by server.
-    async fn deauthorize(
-        &self,
-        node: &Node,
-        user: UserId,
-        servers: &[ServerId],
-        jtis: &[String],
-    ) -> Result<(), NodeFault> {
-        let body = DeauthorizeUser { user, servers: servers.to_vec() };
-        match self.post(node, "/api/deauthorize-user", &body).await {
-            Err(NodeFault::Refused { status: 404 | 405, .. }) => {}
-            other => return other,
-        }
-        for (server, jti) in servers.iter().zip(jtis) {
-            let body = DenyTokens { jtis: vec![jti.clone()] };
-            match self.post(node, &format!("/api/servers/{server}/ws/deny"), &body).await {
-                Err(fault) if !fault.is_not_found() => return Err(fault),
-                _ => {}
-            }
-        }
-        Ok(())
+    /// Ends a user's sessions and tokens; no servers: all of them.
+    async fn deauthorize(&self, node: &Node, user: UserId, servers: &[ServerId]) -> Result<(), NodeFault> {
+        self.post(node, "/api/deauthorize-user", &DeauthorizeUser { user, servers: servers.to_vec() }).await
+    }
+
+    /// Ends sessions and tokens of one id on one server: what nodes of the older generation know instead.
+    async fn deny(&self, node: &Node, server: ServerId, jti: String) -> Result<(), NodeFault> {
+        self.post(node, &format!("/api/servers/{server}/ws/deny"), &DenyTokens { jtis: vec![jti] }).await
     }
 }
 

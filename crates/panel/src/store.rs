@@ -6,6 +6,7 @@
 pub(crate) mod activity;
 pub(crate) mod allocations;
 mod change;
+mod fold;
 pub(crate) mod keys;
 pub(crate) mod nodes;
 pub(crate) mod outbox;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Row, Sqlite};
+use sqlx::{QueryBuilder, Row, Sqlite};
 
 use change::{Change, Writer};
 
@@ -37,7 +38,11 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "init", include_str!("../migrations/0001_init.sql")),
     (2, "names_in_any_case", include_str!("../migrations/0002_names_in_any_case.sql")),
+    (FOLDED_VERSION, "folded_texts", include_str!("../migrations/0003_folded_texts.sql")),
 ];
+
+/// The version that keeps a second form of what is searched, which no SQL can make.
+const FOLDED_VERSION: i64 = 3;
 
 /// Why the database gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +53,12 @@ pub enum StoreError {
     /// Something with this unique value is there already.
     #[error("there is already one with this {0}")]
     Taken(&'static str),
+    /// Somebody who is to be deleted owns servers.
+    #[error("there are servers of this account")]
+    OwnsServers,
+    /// So many messages wait for nodes that one more, which must not be lost, does not fit.
+    #[error("too many messages wait for nodes that do not answer")]
+    OutboxFull,
     /// A row holds what this program never wrote.
     #[error("database: column {column} holds something unreadable: {reason}")]
     Corrupt {
@@ -123,6 +134,9 @@ impl Store {
         for (version, name, sql) in MIGRATIONS.iter().filter(|(version, _, _)| *version > found) {
             let mut tx = self.change().await?;
             sqlx::raw_sql(*sql).execute::<_, Sqlite>(&mut *tx).await?;
+            if *version == FOLDED_VERSION {
+                fold::fill(&mut tx).await?;
+            }
             sqlx::query::<Sqlite>("INSERT INTO migrations (version, name, applied_at) VALUES ($1, $2, $3)")
                 .bind(version)
                 .bind(name)
@@ -133,6 +147,17 @@ impl Store {
             tracing::info!(version, name, "database schema brought up to date");
         }
         Ok(())
+    }
+
+    /// A query for rows by a list of ids: `select` ends before the first of them, and more may be added behind the last.
+    fn by_ids(select: &'static str, ids: impl Iterator<Item = String>) -> QueryBuilder<Sqlite> {
+        let mut query = QueryBuilder::new(select);
+        let mut list = query.separated(", ");
+        for id in ids {
+            list.push_bind(id);
+        }
+        query.push(")");
+        query
     }
 
     /// Begins a change of several rows.
@@ -232,11 +257,17 @@ fn to_json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }
 
+/// The form in which texts are compared in any case of letters. Databases fold ASCII only, or what their settings say, so it is made
+/// here, and what is searched is kept in it. Each letter by itself, so that a part of a text folds as in the whole.
+fn folded(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
+}
+
 /// A pattern for `LIKE … ESCAPE '\'` that finds the text anywhere, in any case of letters.
 fn contains_pattern(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
-    for c in text.to_lowercase().chars() {
+    for c in folded(text).chars() {
         if matches!(c, '%' | '_' | '\\') {
             pattern.push('\\');
         }

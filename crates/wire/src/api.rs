@@ -302,6 +302,21 @@ pub struct Resources {
     /// Milliseconds until the start that is planned after a crash; ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_in_ms: Option<u64>,
+    /// What keeps the server apart and within its limits, as far as its node says it; ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
+    /// Members of `resources` that the machine of its node cannot measure and that stand at 0, each with the reason; ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmeasured: Option<Vec<String>>,
+}
+
+/// Which rungs of isolation hold for a server, and which do not and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Isolation {
+    /// Such as `session`, `no_new_privs`, `memory:cgroup1`, `pids:cgroup1`.
+    pub active: Vec<String>,
+    /// Such as `memory: no writable cgroup, watched only`.
+    pub missing: Vec<String>,
 }
 
 /// What a server uses; all 0 when it is offline.

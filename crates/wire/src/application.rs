@@ -1,5 +1,7 @@
 //! The panel's administration bodies: `/api/application`. Members of stock panels where they make sense, and ours.
 
+mod bodies;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +9,8 @@ use utoipa::ToSchema;
 
 use crate::api::{FeatureLimits, Limits};
 use crate::remote::ConsoleMode;
+
+pub use bodies::*;
 
 /// A person, as administrators see them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -38,12 +42,12 @@ pub struct User {
     pub updated_at: String,
 }
 
-/// Body of `POST` and, with every member optional, `PATCH /api/application/users`.
+/// Body of `POST /api/application/users`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct UserRequest {
     /// Unique.
     pub email: String,
-    /// Letters, digits, `-`, `_` and `.`; unique.
+    /// Letters, digits, `-`, `_` and `.`; unique; no number and no uuid.
     pub username: String,
     /// Given name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +66,30 @@ pub struct UserRequest {
     pub language: Option<String>,
     /// Name elsewhere; unique.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+}
+
+/// Body of `PATCH /api/application/users/{user}`; what is left out stays.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct UpdateUser {
+    /// Unique.
+    #[schema(nullable = false)]
+    pub email: Option<String>,
+    /// Letters, digits, `-`, `_` and `.`; unique; no number and no uuid.
+    #[schema(nullable = false)]
+    pub username: Option<String>,
+    /// Given name; null is the empty one.
+    pub first_name: Option<String>,
+    /// Family name; null is the empty one.
+    pub last_name: Option<String>,
+    /// At least 8 characters.
+    pub password: Option<String>,
+    /// May do everything.
+    pub root_admin: Option<bool>,
+    /// Language code.
+    pub language: Option<String>,
+    /// Name elsewhere; unique; null takes it away.
     pub external_id: Option<String>,
 }
 
@@ -128,10 +156,10 @@ pub struct Node {
     pub updated_at: String,
 }
 
-/// Body of `POST` and, with every member optional, `PATCH /api/application/nodes`.
+/// Body of `POST /api/application/nodes`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct NodeRequest {
-    /// Unique.
+    /// Unique; no number and no uuid.
     pub name: String,
     /// `http` or `https`, host, port; or the three members below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -159,6 +187,33 @@ pub struct NodeRequest {
     pub port_min: Option<u16>,
     /// Last port for game servers; 26564 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_max: Option<u16>,
+}
+
+/// Body of `PATCH /api/application/nodes/{node}`; what is left out stays.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct UpdateNode {
+    /// Unique; no number and no uuid.
+    #[schema(nullable = false)]
+    pub name: Option<String>,
+    /// `http` or `https`, host, port; or some of the three members below. The panel sets that of its own node itself.
+    pub url: Option<String>,
+    /// Host name.
+    pub fqdn: Option<String>,
+    /// `http` or `https`.
+    pub scheme: Option<String>,
+    /// Port of its API and console sockets.
+    pub daemon_listen: Option<u16>,
+    /// Description; null is the empty one.
+    pub description: Option<String>,
+    /// Takes no requests for now.
+    pub maintenance_mode: Option<bool>,
+    /// Address its game servers listen on.
+    pub bind_ip: Option<String>,
+    /// First port for game servers.
+    pub port_min: Option<u16>,
+    /// Last port for game servers.
     pub port_max: Option<u16>,
 }
 
@@ -217,8 +272,9 @@ pub struct NodeSftp {
     pub bind_port: u16,
 }
 
-/// A game server, as administrators see it.
+/// A game server, as administrators see it. The client API has a `Server` of its own, so this one has another name in the description.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ApplicationServer)]
 pub struct Server {
     /// Number on this panel.
     pub id: u64,
@@ -294,128 +350,6 @@ pub struct ServerProcess {
     pub console: ConsoleMode,
     /// Exits that are no crash.
     pub success_exit: Vec<String>,
-}
-
-/// Body of `POST /api/application/servers`. Only `name`, and `template` or `command`, must be there.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct CreateServer {
-    /// Shown everywhere.
-    pub name: String,
-    /// Shown beside it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// Name elsewhere; unique.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub external_id: Option<String>,
-    /// Number, uuid or login name of its owner; the caller when left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// Number, uuid or name of its node; the only one when left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub node: Option<String>,
-    /// Start from this; see `GET /api/application/templates`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub template: Option<String>,
-    /// Command line; split into words as a shell would, then `{{PORT}}`, `{{BIND}}`, `{{DIR}}`, `{{NAME}}` and variables are
-    /// filled in. `startup` is another name for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub command: Option<String>,
-    /// Texts of a line that mean ready, or `regex:` and an expression; one may stand without a list.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ready: Option<Vec<String>>,
-    /// Text for stdin, or `^C` or `^SIGNAME` for a signal.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stop: Option<String>,
-    /// Terminal or pipes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub console: Option<ConsoleMode>,
-    /// Milliseconds from the request to stop until it is killed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub grace_ms: Option<u64>,
-    /// Milliseconds after which it counts as running without a ready line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub settle_ms: Option<u64>,
-    /// Exits that are no crash: `0`, `SIGTERM`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub success_exit: Option<Vec<String>>,
-    /// Variables, beside the template's.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub environment: BTreeMap<String, String>,
-    /// Files by relative path, written before a start when they are not there.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub files: BTreeMap<String, String>,
-    /// Port to listen on; the lowest free one of the node's range when left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// MiB; `limits.memory` is another name for it. Likewise `cpu` and `disk`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<u64>,
-    /// Percent of one core.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu: Option<u64>,
-    /// MiB.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub disk: Option<u64>,
-    /// Processes and threads.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pids: Option<u64>,
-    /// Stock limits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limits: Option<Limits>,
-    /// How many of what it may have.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub feature_limits: Option<FeatureLimits>,
-    /// Whether an unexpected exit is answered by a start.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub crash_detection: Option<bool>,
-    /// Start it when the node has it.
-    pub start_on_completion: bool,
-}
-
-/// Body of `PATCH /api/application/servers/{id}/details`; what is left out stays.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-#[allow(missing_docs)]
-pub struct UpdateDetails {
-    pub name: Option<String>,
-    pub description: Option<String>,
-    pub external_id: Option<String>,
-    /// Number, uuid or login name of the new owner.
-    pub user: Option<String>,
-}
-
-/// Body of `PATCH /api/application/servers/{id}/build`; what is left out stays.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-#[allow(missing_docs)]
-pub struct UpdateBuild {
-    pub memory: Option<u64>,
-    pub swap: Option<i64>,
-    pub disk: Option<u64>,
-    pub io: Option<u64>,
-    pub cpu: Option<u64>,
-    pub threads: Option<String>,
-    pub pids: Option<u64>,
-    pub oom_disabled: Option<bool>,
-    pub feature_limits: Option<FeatureLimits>,
-}
-
-/// Body of `PATCH /api/application/servers/{id}/startup`; what is left out stays. It counts from the next start.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-#[allow(missing_docs)]
-pub struct UpdateStartup {
-    pub command: Option<String>,
-    pub environment: Option<BTreeMap<String, String>>,
-    pub ready: Option<Vec<String>>,
-    pub stop: Option<String>,
-    pub console: Option<ConsoleMode>,
-    pub grace_ms: Option<u64>,
-    pub settle_ms: Option<u64>,
-    pub success_exit: Option<Vec<String>>,
-    pub image: Option<String>,
-    pub crash_detection: Option<bool>,
 }
 
 /// A definition of a game.

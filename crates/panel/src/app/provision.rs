@@ -8,7 +8,6 @@ use wire::remote::{Build, ConsoleMode, ProcessConfiguration, Startup, Stop, Stop
 
 use super::AppState;
 use crate::http::problem::{Answer, Problem};
-use crate::nodes::outbox::Notice;
 use crate::store::Window;
 use crate::store::nodes::Node;
 use crate::store::servers::{Server, ServerDraft, Status};
@@ -120,7 +119,7 @@ fn build_of(new: &NewServer, template: Option<&Template>) -> Build {
 
 impl AppState {
     /// Makes a server for somebody. When its node does not take it, nothing is left of it here, and the node is told to forget
-    /// what it may have got.
+    /// what it may have got. To be run where it is not dropped half-way.
     pub(crate) async fn create_server(&self, new: &NewServer, owner: UserId) -> Answer<(Server, Node)> {
         let template = match &new.template {
             Some(name) => Some(templates::find(name).ok_or_else(|| unknown_template(name))?),
@@ -156,9 +155,8 @@ impl AppState {
             Ok(()) => Ok((server, node)),
             Err(fault) => {
                 tracing::warn!(server = %server.uuid, node = node.name, error = %fault, "the node does not take the new server");
-                self.store.delete_server(server.uuid).await?;
                 // Its answer may have been lost after it had done it.
-                self.outbox.tell(&node, Notice::Delete { server: server.uuid }).await?;
+                self.remove_server(&server).await?;
                 Err(fault.into())
             }
         }

@@ -1,13 +1,14 @@
 //! The caller's own account: who they are, their API keys, what they did.
 
 use axum::Json;
-use axum::extract::{OriginalUri, Path};
+use axum::extract::OriginalUri;
 use axum::http::StatusCode;
 use wire::api::{Account as AccountBody, ActivityLog, ApiKey, CreateApiKey, ErrorBody, Item, List};
 
 use super::caller::Account;
 use super::fields::Fields;
 use super::page::{Asked, paged_rows};
+use super::path::Path;
 use super::problem::Answer;
 use super::{keys, show};
 use crate::store::keys::KeyKind;

@@ -1,8 +1,5 @@
 //! What was done with a server, and by whom.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
 use axum::Json;
 use axum::extract::OriginalUri;
 use wire::api::{ActivityLog, ErrorBody, List};
@@ -31,14 +28,9 @@ pub(crate) async fn list(at: AtServer, uri: OriginalUri, asked: Asked) -> Answer
     let store = &at.call.app.store;
     let page = asked.page(PER_PAGE_DEFAULT, PER_PAGE_MAX);
     let found = store.server_activity(at.server.uuid, page.window()).await?;
-    let mut actors = HashMap::new();
-    for user in found.rows.iter().filter_map(|record| record.user) {
-        if let Entry::Vacant(slot) = actors.entry(user) {
-            slot.insert(store.user(user).await?);
-        }
-    }
+    let actors = store.users_of(found.rows.iter().filter_map(|record| record.user)).await?;
     let item = |record: crate::store::activity::Record| {
-        let actor = record.user.and_then(|user| actors.get(&user)?.as_ref());
+        let actor = record.user.and_then(|user| actors.get(&user));
         show::activity(&at.call, record, actor)
     };
     Ok(Json(paged_rows(&at.call, &uri, &asked, page, found, item)))

@@ -69,14 +69,22 @@ impl Call {
 
     /// What the caller is to a server; none: it does not exist for them.
     pub(crate) async fn relation(&self, server: &Server) -> Answer<Option<Relation>> {
-        if self.user.root_admin {
-            return Ok(Some(Relation::Admin));
-        }
-        if server.owner == self.user.uuid {
-            return Ok(Some(Relation::Owner));
+        if let Some(relation) = self.relation_by(server, None) {
+            return Ok(Some(relation));
         }
         let subuser = self.app.store.subuser(server.uuid, self.user.uuid).await?;
-        Ok(subuser.map(|subuser| Relation::Subuser(subuser.permissions)))
+        Ok(self.relation_by(server, subuser.map(|subuser| subuser.permissions)))
+    }
+
+    /// The same, when it is known what the caller was given there, if anything.
+    pub(crate) fn relation_by(&self, server: &Server, given: Option<Vec<String>>) -> Option<Relation> {
+        if self.user.root_admin {
+            Some(Relation::Admin)
+        } else if server.owner == self.user.uuid {
+            Some(Relation::Owner)
+        } else {
+            given.map(Relation::Subuser)
+        }
     }
 }
 
@@ -98,8 +106,15 @@ async fn guard(app: &App, throttle: &Throttle<UserId>, request: Request, next: N
     };
     let standing = throttle.take(&call.user.uuid);
     let mut response = if standing.is_allowed() {
+        let is_change = !parts.method.is_safe();
         parts.extensions.insert(Arc::new(call));
-        next.run(Request::from_parts(parts, Body::empty())).await
+        let handled = next.run(Request::from_parts(parts, Body::empty()));
+        if is_change {
+            // A caller who hangs up does not leave it half done.
+            app.work.finish(handled).await.unwrap_or_else(|| Problem::Internal.into_response())
+        } else {
+            handled.await
+        }
     } else {
         Problem::Throttled.into_response()
     };
@@ -108,8 +123,8 @@ async fn guard(app: &App, throttle: &Throttle<UserId>, request: Request, next: N
 }
 
 async fn admit(app: &App, parts: &Parts, body: Body) -> Answer<Call> {
-    let bytes = read_body(&parts.headers, body, BODY_BYTES_MAX).await?;
-    let (user, key) = authenticate(app, &parts.headers).await?;
+    let known = authenticate(app, &parts.headers).await;
+    let ((user, key), bytes) = read_body(known, &parts.headers, body, BODY_BYTES_MAX).await?;
     let body = parse_body(&parts.headers, &bytes)?;
     let Reach { ip, origin } = Reach::of(parts, &app.config);
     if !may_come_from(&key.allowed_ips, ip) {
@@ -119,8 +134,15 @@ async fn admit(app: &App, parts: &Parts, body: Body) -> Answer<Call> {
     Ok(Call { app: app.clone(), user, key, ip, origin, body })
 }
 
-/// The whole body, if it is not too long.
-pub(crate) async fn read_body(headers: &HeaderMap, body: Body, bytes_max: usize) -> Answer<Bytes> {
+/// The whole body of somebody who is known, if it is not too long. What strangers send is counted, as one that is too long is the
+/// earlier fault, and not kept: anybody could fill our memory with it.
+pub(crate) async fn read_body<T>(
+    known: Answer<T>,
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+) -> Answer<(T, Bytes)> {
+    let kept_max = if known.is_ok() { bytes_max } else { 0 };
     let read = async {
         let mut stream = body.into_data_stream();
         let mut bytes = Vec::new();
@@ -131,8 +153,8 @@ pub(crate) async fn read_body(headers: &HeaderMap, body: Body, bytes_max: usize)
             if total > DRAIN_BYTES_MAX {
                 break;
             }
-            if total > bytes_max {
-                bytes.clear();
+            if total > kept_max {
+                bytes = Vec::new();
             } else {
                 bytes.extend_from_slice(&chunk);
             }
@@ -144,7 +166,12 @@ pub(crate) async fn read_body(headers: &HeaderMap, body: Body, bytes_max: usize)
         return Err(Problem::TooLarge(bytes_max));
     }
     let late = |_| Problem::BadRequest("The body did not arrive in time.".to_owned());
-    tokio::time::timeout(BODY_TIMEOUT, read).await.map_err(late)?
+    let read = tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or_else(|elapsed| Err(late(elapsed)));
+    // Of two faults the documented order decides: too long, no key, broken.
+    match (known, read) {
+        (_, Err(problem @ Problem::TooLarge(_))) => Err(problem),
+        (known, read) => Ok((known?, read?)),
+    }
 }
 
 /// The token of `Authorization: Bearer …`.

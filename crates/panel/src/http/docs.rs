@@ -6,7 +6,6 @@ use std::sync::{Arc, LazyLock};
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::Path;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -14,6 +13,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_swagger_ui::Config;
 
+use super::path::Path;
 use super::problem::Problem;
 
 /// Where the description is.
@@ -58,7 +58,8 @@ impl utoipa::Modify for Key {
 }
 
 static PAGE: LazyLock<Arc<Config<'static>>> =
-    LazyLock::new(|| Arc::new(Config::new([DESCRIPTION_PATH]).try_it_out_enabled(true)));
+    // Without a validator: the page would send the description to somebody else's machine to have it checked.
+    LazyLock::new(|| Arc::new(Config::new([DESCRIPTION_PATH]).try_it_out_enabled(true).validator_url("none")));
 
 /// The page and the description.
 pub(crate) fn router(description: utoipa::openapi::OpenApi) -> Router {

@@ -57,6 +57,8 @@ pub(crate) enum Problem {
     Offline(String),
     /// 4xx or 5xx: the node's own words.
     NodeRefused(u16, String),
+    /// 503: it cannot be done now.
+    Unavailable(String),
     /// 504: the node gives no answer.
     NodeUnreachable,
 }
@@ -89,6 +91,7 @@ impl Problem {
                 StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY)
             }
             Self::NodeRefused(..) | Self::Offline(_) => StatusCode::BAD_GATEWAY,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NodeUnreachable => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -98,7 +101,7 @@ impl Problem {
             Self::BadRequest(_) => "BadRequestHttpException",
             Self::Rule(code, _) => code,
             Self::Unauthenticated => "AuthenticationException",
-            Self::NodeUnauthenticated | Self::Internal | Self::Offline(_) => "HttpException",
+            Self::NodeUnauthenticated | Self::Internal | Self::Offline(_) | Self::Unavailable(_) => "HttpException",
             Self::AccessDenied(_) => "AccessDeniedHttpException",
             Self::Forbidden(_) => "HttpForbiddenException",
             Self::NotFound => "NotFoundHttpException",
@@ -118,6 +121,7 @@ impl Problem {
             | Self::AccessDenied(text)
             | Self::Forbidden(text)
             | Self::Offline(text)
+            | Self::Unavailable(text)
             | Self::NodeRefused(_, text) => text.clone(),
             Self::Unauthenticated => "Unauthenticated.".to_owned(),
             Self::NodeUnauthenticated => "A node must send its credentials as a Bearer token.".to_owned(),
@@ -183,6 +187,17 @@ impl From<StoreError> for Problem {
                 "NoViableAllocationException",
                 "Every port of this node's range is in use. Name a port, or widen the range.".to_owned(),
             ),
+            StoreError::OwnsServers => Self::Rule(
+                "DisplayException",
+                "This person owns servers: give those to somebody else, or delete them, first.".to_owned(),
+            ),
+            StoreError::OutboxFull => {
+                tracing::error!(%error, "a change was refused");
+                Self::Unavailable(
+                    "Too many messages wait for nodes that do not answer: bring those nodes back, or delete them."
+                        .to_owned(),
+                )
+            }
             StoreError::Taken(field) => Self::field(field, "unique", format!("This {field} has already been taken.")),
             other => {
                 tracing::error!(error = %other, "request failed");

@@ -1,7 +1,7 @@
 //! What nodes ask: `/api/remote` (protocol reference §9.1, §9.2).
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
@@ -12,11 +12,13 @@ use wire::remote::StatusReport;
 
 use super::caller::{parse_body, read_body};
 use super::page::Asked;
+use super::path::Path;
 use super::problem::{Answer, FieldError, Problem};
 use crate::app::App;
 use crate::app::definition::definition;
 use crate::clock;
 use crate::store::activity::NewRecord;
+use crate::store::allocations::Allocation;
 use crate::store::nodes::Node;
 use crate::store::servers::{Server, Status};
 
@@ -51,8 +53,8 @@ impl<S: Send + Sync> FromRequestParts<S> for NodeCall {
 pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let admitted = async {
-        let bytes = read_body(&parts.headers, body, BODY_BYTES_MAX).await?;
-        let node = authenticate(&app, &parts.headers).await?;
+        let known = authenticate(&app, &parts.headers).await;
+        let (node, bytes) = read_body(known, &parts.headers, body, BODY_BYTES_MAX).await?;
         Ok::<_, Problem>((node, parse_body(&parts.headers, &bytes)?))
     };
     match admitted.await {
@@ -86,9 +88,8 @@ async fn own_server(call: &NodeCall, id: &str) -> Answer<Server> {
     if server.node == call.node.uuid { Ok(server) } else { Err(Problem::NotFound) }
 }
 
-async fn described(app: &App, server: &Server) -> Answer<Value> {
-    let allocations = app.store.allocations(server.uuid).await?;
-    let mut value = serde_json::to_value(definition(server, &allocations)).map_err(|error| {
+fn described(server: &Server, allocations: &[Allocation]) -> Answer<Value> {
+    let mut value = serde_json::to_value(definition(server, allocations)).map_err(|error| {
         tracing::error!(%error, "a definition has no JSON form");
         Problem::Internal
     })?;
@@ -104,8 +105,9 @@ pub(crate) async fn servers(call: NodeCall, asked: Asked) -> Answer<Json<Value>>
     let page = asked.page(PER_PAGE_DEFAULT, PER_PAGE_MAX);
     let found = call.app.store.node_servers(call.node.uuid, page.window()).await?;
     let mut data = Vec::with_capacity(found.rows.len());
+    let addresses = call.app.store.allocations_of(&found.rows).await?;
     for server in &found.rows {
-        let mut value = described(&call.app, server).await?;
+        let mut value = described(server, addresses.get(&server.uuid).map(Vec::as_slice).unwrap_or_default())?;
         if let Some(entry) = value.as_object_mut() {
             entry.insert("uuid".to_owned(), server.uuid.to_string().into());
         }
@@ -132,7 +134,8 @@ pub(crate) async fn servers(call: NodeCall, asked: Asked) -> Answer<Json<Value>>
 /// One server's definition.
 pub(crate) async fn server(call: NodeCall, Path(id): Path<String>) -> Answer<Json<Value>> {
     let server = own_server(&call, &id).await?;
-    Ok(Json(described(&call.app, &server).await?))
+    let allocations = call.app.store.allocations(server.uuid).await?;
+    Ok(Json(described(&server, &allocations)?))
 }
 
 /// The node has booted: nothing is being installed or restored there any more.
@@ -150,10 +153,14 @@ pub(crate) async fn installed(call: NodeCall, Path(id): Path<String>) -> Answer<
         (false, true) => Status::ReinstallFailed,
         (false, false) => Status::InstallFailed,
     };
-    // An administrator's block, or a move, is not undone by an installation that ends meanwhile.
-    if !matches!(server.status, Status::Suspended | Status::Transferring) {
-        call.app.store.set_status(server.uuid, status).await?;
-    }
+    let edit = |server: &mut Server| {
+        // An administrator's block, or a move, is not undone by an installation that ends meanwhile.
+        if !matches!(server.status, Status::Suspended | Status::Transferring) {
+            server.status = status;
+        }
+        Ok::<_, Problem>(Vec::new())
+    };
+    call.app.store.change_server(server.uuid, edit).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

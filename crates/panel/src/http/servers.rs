@@ -1,15 +1,16 @@
 //! The caller's servers: list, one, resources, command, power, backups, and the permission catalogue.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::OriginalUri;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use uuid::Uuid;
 use wire::api::{
-    CommandRequest, ErrorBody, Item, List, PermissionGroup, Permissions, PowerRequest, ResourceUse, Resources, Server,
+    CommandRequest, ErrorBody, Isolation, Item, List, PermissionGroup, Permissions, PowerRequest, ResourceUse,
+    Resources, Server,
 };
+use wire::node;
 use wire::server::PowerAction;
 use wire::token::permission;
 
@@ -22,7 +23,6 @@ use crate::access::{CATALOGUE, Relation};
 use crate::clock;
 use crate::nodes::NodeFault;
 use crate::store::Found;
-use crate::store::nodes::Node;
 use crate::store::servers::{Scope, ServerFilter, Status};
 
 /// The node refuses commands for a server that does not run with this status.
@@ -37,7 +37,7 @@ const NOT_RUNNING: u16 = 502;
         ("page" = Option<u64>, Query, description = "From 1."),
         ("per_page" = Option<u64>, Query, description = "50 unless told, 100 at most."),
         ("type" = Option<String>, Query, description = "`owner`, `admin` or `admin-all`."),
-        ("filter[name]" = Option<String>, Query, description = "Part of the name; likewise `uuid`, `description`, `external_id`, and `*` for any of them."),
+        ("filter[name]" = Option<String>, Query, description = "Part of the name; likewise `uuid`, `description`, `external_id`, and `*` for name, uuid or external id."),
     ),
     responses((status = 200, body = List<Server>), (status = "4XX", body = ErrorBody)),
 )]
@@ -62,18 +62,18 @@ pub(crate) async fn list(Account(call): Account, uri: OriginalUri, asked: Asked)
         // Somebody who is no administrator asks for an administrator's list: an empty one.
         None => Found { rows: Vec::new(), total: 0 },
     };
-    let mut nodes: HashMap<Uuid, Node> = HashMap::new();
+    // One question for all of a page, and not some for each of its servers.
+    let nodes = call.app.store.nodes_of(&found.rows).await?;
+    let addresses = call.app.store.allocations_of(&found.rows).await?;
+    let mut rights = call.app.store.rights_on(&found.rows, own).await?;
     let mut items = Vec::with_capacity(found.rows.len());
     for server in &found.rows {
-        let node = match nodes.get(&server.node) {
-            Some(node) => node.clone(),
-            None => call.app.node_of(server).await?,
-        };
-        let allocations = call.app.store.allocations(server.uuid).await?;
+        // One that was deleted meanwhile has none; it is not shown any more.
+        let Some(node) = nodes.get(&server.node) else { continue };
+        let allocations = addresses.get(&server.uuid).map(Vec::as_slice).unwrap_or_default();
         // The rows are those the caller has a relation to; one that was lost meanwhile shows as little as possible.
-        let relation = call.relation(server).await?.unwrap_or(Relation::Subuser(Vec::new()));
-        items.push(show::server(&call, server, &node, &allocations, &relation));
-        nodes.insert(server.node, node);
+        let relation = call.relation_by(server, rights.remove(&server.uuid));
+        items.push(show::server(&call, server, node, allocations, &relation.unwrap_or(Relation::Subuser(Vec::new()))));
     }
     Ok(Json(paged(&call, &uri, &asked, page, found.total, items)))
 }
@@ -127,6 +127,9 @@ pub(crate) async fn resources(at: AtServer) -> Answer<Json<Item<Resources>>> {
         Problem::NodeUnreachable
     })?;
     let usage = details.utilization;
+    let known = details.quarterdeck.as_ref();
+    let isolation = known.map(|extra| extra.isolation.clone());
+    let unmeasured = known.map(|extra| extra.unmeasured.clone());
     let extra = details.quarterdeck.unwrap_or_default();
     let now_ms = u64::try_from(clock::now_ms()).unwrap_or_default();
     let resources = Resources {
@@ -141,6 +144,8 @@ pub(crate) async fn resources(at: AtServer) -> Answer<Json<Item<Resources>>> {
             uptime: usage.uptime,
         },
         last_exit: extra.last_exit,
+        isolation: isolation.map(|node::Isolation { active, missing }| Isolation { active, missing }),
+        unmeasured,
         restart_in_ms: extra.restart_at_ms.map(|at| at.saturating_sub(now_ms)),
     };
     app.samples.put(at.server.uuid, resources.clone());

@@ -1,20 +1,23 @@
 //! Other people's rights on a server.
 
 use axum::Json;
-use axum::extract::Path;
 use axum::http::StatusCode;
 use serde_json::json;
-use wire::api::{CreateSubuser, ErrorBody, Item, List, Subuser, UpdateSubuser};
+use wire::api::{CreateSubuser, ErrorBody, Item, List, Subuser as SubuserBody, UpdateSubuser};
 use wire::ids::UserId;
 
 use super::caller::AtServer;
 use super::fields::Fields;
+use super::path::Path;
 use super::problem::{Answer, Problem};
 use super::show;
 use crate::access::{self, Relation, asked};
+use crate::app::is_taken_for_an_id;
+use crate::nodes::outbox::Notice;
 use crate::secret;
 use crate::store::StoreError;
-use crate::store::subusers::{Given, SUBUSERS_MAX};
+use crate::store::outbox::Waiting;
+use crate::store::subusers::{Given, SUBUSERS_MAX, Subuser};
 use crate::store::users::{NewUser, User};
 
 /// Longer than the whole catalogue; repetitions count.
@@ -29,17 +32,15 @@ const NAME_TRIES_MAX: u32 = 8;
 #[utoipa::path(
     get, path = "/api/client/servers/{server}/users", tag = "subusers", operation_id = "list_subusers",
     params(("server" = String, Path, description = "The whole uuid or its first eight characters.")),
-    responses((status = 200, body = List<Subuser>), (status = "4XX", body = ErrorBody)),
+    responses((status = 200, body = List<SubuserBody>), (status = "4XX", body = ErrorBody)),
 )]
-pub(crate) async fn list(at: AtServer) -> Answer<Json<List<Subuser>>> {
+pub(crate) async fn list(at: AtServer) -> Answer<Json<List<SubuserBody>>> {
     at.require(asked::USER_READ)?;
     let store = &at.call.app.store;
-    let mut data = Vec::new();
-    for subuser in store.subusers(at.server.uuid).await? {
-        if let Some(user) = store.user(subuser.user).await? {
-            data.push(show::subuser(&user, subuser.permissions));
-        }
-    }
+    let subusers = store.subusers(at.server.uuid).await?;
+    let users = store.users_of(subusers.iter().map(|subuser| subuser.user)).await?;
+    let shown = |subuser: Subuser| users.get(&subuser.user).map(|user| show::subuser(user, subuser.permissions));
+    let data = subusers.into_iter().filter_map(shown).collect();
     Ok(Json(List { object: "list".to_owned(), data, meta: None }))
 }
 
@@ -50,13 +51,13 @@ pub(crate) async fn list(at: AtServer) -> Answer<Json<List<Subuser>>> {
     params(("server" = String, Path, description = "The whole uuid or its first eight characters.")),
     request_body = CreateSubuser,
     responses(
-        (status = 200, body = Item<Subuser>),
+        (status = 200, body = Item<SubuserBody>),
         (status = 400, description = "The owner, somebody who has rights already, or too many people.", body = ErrorBody),
         (status = 429, description = "Too many new accounts: wait for `Retry-After` seconds.", body = ErrorBody),
         (status = "4XX", body = ErrorBody),
     ),
 )]
-pub(crate) async fn create(at: AtServer) -> Answer<Json<Item<Subuser>>> {
+pub(crate) async fn create(at: AtServer) -> Answer<Json<Item<SubuserBody>>> {
     at.require(asked::USER_CREATE)?;
     let mut fields = Fields::of(&at.call.body);
     let email = fields.email("email");
@@ -92,10 +93,10 @@ pub(crate) async fn create(at: AtServer) -> Answer<Json<Item<Subuser>>> {
         ("server" = String, Path, description = "The whole uuid or its first eight characters."),
         ("user" = String, Path, description = "The whole uuid."),
     ),
-    responses((status = 200, body = Item<Subuser>), (status = "4XX", body = ErrorBody)),
+    responses((status = 200, body = Item<SubuserBody>), (status = "4XX", body = ErrorBody)),
 )]
-pub(crate) async fn read(at: AtServer, path: Path<(String, String)>) -> Answer<Json<Item<Subuser>>> {
-    let (user, permissions) = find(&at, &path.1).await?;
+pub(crate) async fn read(at: AtServer, path: Path<(String, String)>) -> Answer<Json<Item<SubuserBody>>> {
+    let (user, permissions) = find(&at, &path.0.1).await?;
     at.require(asked::USER_READ)?;
     Ok(Json(show::subuser(&user, permissions)))
 }
@@ -109,10 +110,10 @@ pub(crate) async fn read(at: AtServer, path: Path<(String, String)>) -> Answer<J
         ("user" = String, Path, description = "The whole uuid."),
     ),
     request_body = UpdateSubuser,
-    responses((status = 200, body = Item<Subuser>), (status = "4XX", body = ErrorBody)),
+    responses((status = 200, body = Item<SubuserBody>), (status = "4XX", body = ErrorBody)),
 )]
-pub(crate) async fn update(at: AtServer, path: Path<(String, String)>) -> Answer<Json<Item<Subuser>>> {
-    let (user, before) = find(&at, &path.1).await?;
+pub(crate) async fn update(at: AtServer, path: Path<(String, String)>) -> Answer<Json<Item<SubuserBody>>> {
+    let (user, before) = find(&at, &path.0.1).await?;
     must_be_another(&at, &user)?;
     at.require(asked::USER_UPDATE)?;
     must_not_hold_more(&at, &before)?;
@@ -122,10 +123,11 @@ pub(crate) async fn update(at: AtServer, path: Path<(String, String)>) -> Answer
     let permissions = grantable(&at, permissions)?;
     if permissions != before {
         let app = &at.call.app;
-        if !app.store.update_subuser(at.server.uuid, user.uuid, &permissions).await? {
+        let notices = [revocation(&at, &user)];
+        if !app.store.update_subuser(at.server.uuid, user.uuid, &permissions, &notices).await? {
             return Err(Problem::NotFound);
         }
-        app.revoke(&at.server, &user).await?;
+        app.outbox.first_try(&notices).await;
         let metadata = json!({ "email": user.email, "old": before, "new": permissions });
         app.record(&at.call.actor(), Some(at.server.uuid), "server:subuser.update", metadata).await;
     }
@@ -140,9 +142,9 @@ pub(crate) async fn update(at: AtServer, path: Path<(String, String)>) -> Answer
         ("user" = String, Path, description = "The whole uuid."),
     ),
     request_body = UpdateSubuser,
-    responses((status = 200, body = Item<Subuser>), (status = "4XX", body = ErrorBody)),
+    responses((status = 200, body = Item<SubuserBody>), (status = "4XX", body = ErrorBody)),
 )]
-pub(crate) async fn put(at: AtServer, path: Path<(String, String)>) -> Answer<Json<Item<Subuser>>> {
+pub(crate) async fn put(at: AtServer, path: Path<(String, String)>) -> Answer<Json<Item<SubuserBody>>> {
     update(at, path).await
 }
 
@@ -157,18 +159,24 @@ pub(crate) async fn put(at: AtServer, path: Path<(String, String)>) -> Answer<Js
     responses((status = 204, description = "Gone."), (status = "4XX", body = ErrorBody)),
 )]
 pub(crate) async fn delete(at: AtServer, path: Path<(String, String)>) -> Answer<StatusCode> {
-    let (user, held) = find(&at, &path.1).await?;
+    let (user, held) = find(&at, &path.0.1).await?;
     must_be_another(&at, &user)?;
     at.require(asked::USER_DELETE)?;
     must_not_hold_more(&at, &held)?;
     let app = &at.call.app;
-    if !app.store.delete_subuser(at.server.uuid, user.uuid).await? {
+    let notices = [revocation(&at, &user)];
+    if !app.store.delete_subuser(at.server.uuid, user.uuid, &notices).await? {
         return Err(Problem::NotFound);
     }
-    app.revoke(&at.server, &user).await?;
+    app.outbox.first_try(&notices).await;
     let metadata = json!({ "email": user.email });
     app.record(&at.call.actor(), Some(at.server.uuid), "server:subuser.delete", metadata).await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the node must hear when somebody's rights on this server change: their sessions and tokens there end.
+fn revocation(at: &AtServer, user: &User) -> Waiting {
+    Notice::Deauthorize { user: user.uuid, servers: vec![at.server.uuid], number: Some(user.number) }.to(at.server.node)
 }
 
 async fn find(at: &AtServer, id: &str) -> Answer<(User, Vec<String>)> {
@@ -241,6 +249,9 @@ async fn invite(at: &AtServer, email: &str) -> Answer<User> {
     let base = plain.trim_matches(['-', '_', '.']).to_owned();
     let mut username = if base.is_empty() { format!("user{}", suffix()) } else { base.clone() };
     for _ in 0..NAME_TRIES_MAX {
+        if is_taken_for_an_id(&username) {
+            username = format!("user{username}");
+        }
         let new = NewUser {
             username: username.clone(),
             email: email.to_owned(),

@@ -57,7 +57,7 @@ fn grant(at: &AtServer) -> Answer<Json<Credentials>> {
         server: at.server.uuid,
         user: call.user.uuid,
         user_number: call.user.number,
-        permissions: at.relation.permissions(),
+        permissions: at.relation.token_permissions(),
         issued_at: clock::now_s(),
         ttl_s: call.app.config.token_ttl_s,
     };
@@ -77,7 +77,8 @@ mod tests {
     use tower::ServiceExt;
     use wire::ids::ServerId;
 
-    use crate::store::servers::Status;
+    use crate::store::StoreError;
+    use crate::store::servers::{Server, Status};
     use crate::store::subusers::Given;
     use crate::store::users::User;
     use crate::{Config, NewServer, NodeCredentials, Panel};
@@ -92,8 +93,14 @@ mod tests {
     }
 
     async fn ground() -> Ground {
+        ground_with(|_| {}).await
+    }
+
+    async fn ground_with(change: impl FnOnce(&mut Config)) -> Ground {
         let dir = tempfile::TempDir::new().unwrap();
-        let panel = Panel::open(Config::new(dir.path().join("panel.sqlite"))).await.unwrap();
+        let mut config = Config::new(dir.path().join("panel.sqlite"));
+        change(&mut config);
+        let panel = Panel::open(config).await.unwrap();
         let node = axum::Router::new().fallback(|| async { StatusCode::ACCEPTED });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -121,6 +128,14 @@ mod tests {
     }
 
     impl Ground {
+        async fn set_status(&self, status: Status) {
+            let edit = |server: &mut Server| {
+                server.status = status;
+                Ok::<_, StoreError>(Vec::new())
+            };
+            assert!(self.panel.app.store.change_server(self.server, edit).await.unwrap().is_some());
+        }
+
         async fn ask(&self, who: &User) -> (u16, String) {
             let key = self.panel.create_client_key(who.uuid, "test").await.unwrap();
             let request = Request::get(format!("/api/client/servers/{}/websocket", self.server))
@@ -145,11 +160,52 @@ mod tests {
         assert_eq!(store.insert_subuser(ground.server, ground.friend.uuid, &held).await.unwrap(), Given::New);
         assert_eq!(ground.ask(&ground.friend).await, (403, "HttpForbiddenException".to_owned()));
         // What a hand may have written into the database is not worth more than what the API takes.
-        assert!(store.update_subuser(ground.server, ground.friend.uuid, &["*".to_owned()]).await.unwrap());
+        assert!(store.update_subuser(ground.server, ground.friend.uuid, &["*".to_owned()], &[]).await.unwrap());
         assert_eq!(ground.ask(&ground.friend).await, (403, "HttpForbiddenException".to_owned()));
         let held = ["websocket.connect".to_owned()];
-        assert!(store.update_subuser(ground.server, ground.friend.uuid, &held).await.unwrap());
+        assert!(store.update_subuser(ground.server, ground.friend.uuid, &held, &[]).await.unwrap());
         assert_eq!(ground.ask(&ground.friend).await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn the_budget_of_tokens_comes_after_the_state_and_before_the_permission() {
+        let ground = ground_with(|config| config.websocket_per_minute = 1).await;
+        let held = ["control.start".to_owned()];
+        let given = ground.panel.app.store.insert_subuser(ground.server, ground.friend.uuid, &held).await.unwrap();
+        assert_eq!(given, Given::New);
+        // A state costs nothing; a refused permission does.
+        ground.set_status(Status::Suspended).await;
+        assert_eq!(ground.ask(&ground.friend).await, (409, "ServerStateConflictException".to_owned()));
+        ground.set_status(Status::Normal).await;
+        assert_eq!(ground.ask(&ground.friend).await, (403, "HttpForbiddenException".to_owned()));
+        // With an empty budget, the permission is not looked at any more, but the state still is.
+        assert_eq!(ground.ask(&ground.friend).await, (429, "ThrottleRequestsException".to_owned()));
+        ground.set_status(Status::Suspended).await;
+        assert_eq!(ground.ask(&ground.friend).await, (409, "ServerStateConflictException".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn an_installation_blocks_everything_but_the_server_itself() {
+        let ground = ground().await;
+        ground.set_status(Status::Installing).await;
+        let key = ground.panel.create_client_key(ground.owner.uuid, "test").await.unwrap();
+        let text = "This server is not installed yet. Try again when its installation has finished.";
+        let error = serde_json::json!({ "code": "ServerStateConflictException", "status": "409", "detail": text });
+        for (method, rest) in
+            [("GET", "/websocket"), ("GET", "/resources"), ("POST", "/command"), ("POST", "/power"), ("GET", "/users")]
+        {
+            let request = Request::builder()
+                .method(method)
+                .uri(format!("/api/client/servers/{}{rest}", ground.server))
+                .header("authorization", format!("Bearer {key}"))
+                .body(Body::empty())
+                .unwrap();
+            let response = ground.panel.router().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), 409, "{rest}");
+            let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(body, serde_json::json!({ "errors": [error] }), "{rest}");
+        }
     }
 
     #[tokio::test]
@@ -159,7 +215,7 @@ mod tests {
         let given = ground.panel.app.store.insert_subuser(ground.server, ground.friend.uuid, &held).await.unwrap();
         assert_eq!(given, Given::New);
         for status in Status::ALL {
-            ground.panel.app.store.set_status(ground.server, status).await.unwrap();
+            ground.set_status(status).await;
             let (people, administrator) = match status {
                 Status::Normal | Status::ReinstallFailed => (200, 200),
                 Status::Suspended => (409, 409),

@@ -1,5 +1,5 @@
-//! What nodes must be told for certain: kept in the database until the node has confirmed it, so that neither an unreachable
-//! node nor a restart of the panel loses a revocation.
+//! What nodes must be told for certain: kept in the database, together with the change it is about, until the node has confirmed it,
+//! so that neither an unreachable node nor the end of the panel at any moment loses a revocation.
 //!
 //! A message is tried at once, within the request that caused it, and then again with growing pauses by the one task that
 //! runs [`Outbox::deliver`]. There is one message per subject: a newer wish takes the place of an older one.
@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future;
+use futures_util::{StreamExt, future, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -16,23 +16,28 @@ use wire::ids::{ServerId, UserId};
 use super::{NodeFault, Nodes};
 use crate::clock;
 use crate::store::nodes::Node;
-use crate::store::outbox::Waiting;
+use crate::store::outbox::{NEVER, Waiting};
 use crate::store::{Store, StoreError};
+use crate::token;
 
-/// Messages kept at most; beyond this a message that fails is lost, which is logged as an error.
-const NOTICES_MAX: u64 = 10_000;
 /// How long the request that caused a message waits for it.
 const FIRST_TRY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same in milliseconds, for how long the task leaves a message to the request.
+const FIRST_TRY_MS: i64 = 5_000;
 /// When the task takes over from the first try, and the first pause between tries.
 const PAUSE_MS_MIN: i64 = 1_000;
 /// The longest pause between tries.
 const PAUSE_MS_MAX: i64 = 60_000;
 /// Messages taken from the database at once.
 const BATCH: i64 = 50;
+/// Messages of one request that are under way at once.
+const FIRST_TRIES_MAX: usize = 50;
+/// Servers of one node of the older generation that are told at once.
+const DENIALS_MAX: usize = 8;
 /// Sessions end by themselves when their token does, so an hour is more than enough.
 const GIVE_UP_REVOCATION_MS: i64 = 60 * 60 * 1000;
 /// A node that was away longer fetches its servers when it comes back.
-const GIVE_UP_OTHER_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+const GIVE_UP_SYNC_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
 /// What a node must be told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +49,10 @@ pub(crate) enum Notice {
         user: UserId,
         /// Where.
         servers: Vec<ServerId>,
-        /// The `jti` of their tokens, one per server, for nodes of the older generation.
-        jtis: Vec<String>,
+        /// Their number on this panel, of which the ids of their tokens are made: nodes of the older generation know only those. It is
+        /// looked up when it is needed, unless the account is gone by then.
+        #[serde(default)]
+        number: Option<u64>,
     },
     /// Fetch the server's definition again.
     Sync {
@@ -60,6 +67,21 @@ pub(crate) enum Notice {
 }
 
 impl Notice {
+    /// The message to a node, to be kept with the change it is about and then given to [`Outbox::first_try`].
+    pub(crate) fn to(&self, node: Uuid) -> Waiting {
+        let now = clock::now_ms();
+        Waiting {
+            subject: self.subject(node),
+            revision: Uuid::new_v4().to_string(),
+            node,
+            notice: serde_json::to_string(self).unwrap_or_default(),
+            attempts: 0,
+            // The task leaves it alone while the first try is under way.
+            due_at: now + FIRST_TRY_MS + PAUSE_MS_MIN,
+            give_up_at: self.give_up_after_ms().map_or(NEVER, |after| now + after),
+        }
+    }
+
     fn subject(&self, node: Uuid) -> String {
         match self {
             Self::Deauthorize { user, servers, .. } => {
@@ -71,10 +93,12 @@ impl Notice {
         }
     }
 
-    fn give_up_after_ms(&self) -> i64 {
+    /// None: as long as the node exists. A deletion that got lost would leave a game running that nobody can see.
+    fn give_up_after_ms(&self) -> Option<i64> {
         match self {
-            Self::Deauthorize { .. } => GIVE_UP_REVOCATION_MS,
-            Self::Sync { .. } | Self::Delete { .. } => GIVE_UP_OTHER_MS,
+            Self::Deauthorize { .. } => Some(GIVE_UP_REVOCATION_MS),
+            Self::Sync { .. } => Some(GIVE_UP_SYNC_MS),
+            Self::Delete { .. } => None,
         }
     }
 }
@@ -93,42 +117,26 @@ impl Outbox {
         Self { store, nodes, more: Arc::new(Notify::new()) }
     }
 
-    /// Keeps a notice, tries it once, and leaves it to the task when that fails. Fails only when the database does.
-    pub(crate) async fn tell(&self, node: &Node, notice: Notice) -> Result<(), StoreError> {
-        let now = clock::now_ms();
-        let first_try_ms = i64::try_from(FIRST_TRY_TIMEOUT.as_millis()).unwrap_or(i64::MAX);
-        let waiting = Waiting {
-            subject: notice.subject(node.uuid),
-            revision: Uuid::new_v4().to_string(),
-            node: node.uuid,
-            notice: serde_json::to_string(&notice).unwrap_or_default(),
-            attempts: 0,
-            // The task leaves it alone while the first try is under way.
-            due_at: now + first_try_ms + PAUSE_MS_MIN,
-            give_up_at: now + notice.give_up_after_ms(),
-        };
-        let kept = self.store.notice_count().await? < NOTICES_MAX;
-        if kept {
-            self.store.put_notice(&waiting).await?;
+    /// Sends messages that a change has kept, side by side, and waits a moment for the answers. What does not arrive is the task's,
+    /// also when this is dropped half-way.
+    pub(crate) async fn first_try(&self, notices: &[Waiting]) {
+        if notices.is_empty() {
+            return;
         }
-        let failed = match tokio::time::timeout(FIRST_TRY_TIMEOUT, self.send(node, &notice)).await {
-            Ok(Ok(())) => return self.store.drop_notice(&waiting).await,
-            Ok(Err(fault)) => fault.to_string(),
-            Err(_) => "no answer in time".to_owned(),
-        };
-        if kept {
-            tracing::warn!(node = node.name, notice = %waiting.subject, error = %failed, "node not told yet, will try again");
-            self.store.delay_notice(&waiting, clock::now_ms() + PAUSE_MS_MIN).await?;
-            self.more.notify_one();
-        } else {
-            tracing::error!(node = node.name, notice = %waiting.subject, error = %failed, "node not told, and too many notices wait");
-        }
-        Ok(())
+        // It is to know when the first of these is due.
+        self.more.notify_one();
+        let tries = stream::iter(notices).for_each_concurrent(FIRST_TRIES_MAX, |waiting| async move {
+            if let Err(error) = self.attempt(waiting, FIRST_TRY_TIMEOUT).await {
+                tracing::error!(%error, notice = %waiting.subject, "the outbox cannot be written");
+            }
+        });
+        tries.await;
+        self.more.notify_one();
     }
 
     async fn send(&self, node: &Node, notice: &Notice) -> Result<(), NodeFault> {
         let sent = match notice {
-            Notice::Deauthorize { user, servers, jtis } => self.nodes.deauthorize(node, *user, servers, jtis).await,
+            Notice::Deauthorize { user, servers, number } => self.deauthorize(node, *user, servers, *number).await,
             Notice::Sync { server } => self.nodes.sync(node, *server).await,
             Notice::Delete { server } => self.nodes.delete(node, *server).await,
         };
@@ -137,6 +145,41 @@ impl Outbox {
             Err(fault) if fault.is_not_found() => Ok(()),
             other => other,
         }
+    }
+
+    /// Ends a user's sessions and tokens. Nodes of the older generation know no users: they are told the ids of the tokens, server
+    /// by server.
+    async fn deauthorize(
+        &self,
+        node: &Node,
+        user: UserId,
+        servers: &[ServerId],
+        number: Option<u64>,
+    ) -> Result<(), NodeFault> {
+        match self.nodes.deauthorize(node, user, servers).await {
+            Err(NodeFault::Refused { status: 404 | 405, .. }) => {}
+            other => return other,
+        }
+        let unknown = |error: StoreError| NodeFault::Unreachable(format!("what to tell it cannot be read: {error}"));
+        let number = match number {
+            Some(number) => Some(number),
+            None => self.store.user(user).await.map_err(unknown)?.map(|user| user.number),
+        };
+        // An account that is gone has told of itself when it went.
+        let Some(number) = number else { return Ok(()) };
+        let servers = if servers.is_empty() {
+            self.store.node_server_ids(node.uuid).await.map_err(unknown)?
+        } else {
+            servers.to_vec()
+        };
+        let denials = stream::iter(servers).map(|server| async move {
+            match self.nodes.deny(node, server, token::jti(number, server)).await {
+                Err(fault) if !fault.is_not_found() => Err(fault),
+                _ => Ok(()),
+            }
+        });
+        let told: Vec<_> = denials.buffer_unordered(DENIALS_MAX).collect().await;
+        told.into_iter().collect()
     }
 
     /// Tries what waits, for ever. It may be aborted anywhere: what is not confirmed is still in the database.
@@ -161,30 +204,39 @@ impl Outbox {
     /// time will come.
     async fn deliver_due(&self) -> Result<Option<i64>, StoreError> {
         let due = self.store.due_notices(clock::now_ms(), BATCH).await?;
-        future::try_join_all(due.iter().map(|waiting| self.deliver_one(waiting))).await?;
+        future::try_join_all(due.iter().map(|waiting| self.attempt(waiting, super::REQUEST_TIMEOUT))).await?;
         self.store.next_notice_due().await
     }
 
-    async fn deliver_one(&self, waiting: &Waiting) -> Result<(), StoreError> {
+    /// One try.
+    async fn attempt(&self, waiting: &Waiting, timeout: Duration) -> Result<(), StoreError> {
         let notice = serde_json::from_str::<Notice>(&waiting.notice);
         let node = self.store.node(waiting.node).await?;
         let (Ok(notice), Some(node)) = (notice, node) else {
             tracing::error!(notice = %waiting.subject, "dropping a notice that cannot be read");
             return self.store.drop_notice(waiting).await;
         };
-        match self.send(&node, &notice).await {
+        let sent = tokio::time::timeout(timeout, self.send(&node, &notice)).await;
+        let fault = match sent.unwrap_or_else(|_| Err(NodeFault::Unreachable("no answer in time".to_owned()))) {
             Ok(()) => {
                 tracing::info!(node = node.name, notice = %waiting.subject, "node told");
-                self.store.drop_notice(waiting).await
+                return self.store.drop_notice(waiting).await;
             }
-            Err(fault) if clock::now_ms() >= waiting.give_up_at => {
-                tracing::error!(node = node.name, notice = %waiting.subject, error = %fault, "giving up telling the node");
-                self.store.drop_notice(waiting).await
-            }
-            Err(_) => {
-                let pause = PAUSE_MS_MIN.saturating_mul(1 << waiting.attempts.min(16)).min(PAUSE_MS_MAX);
-                self.store.delay_notice(waiting, clock::now_ms() + pause).await
-            }
+            Err(fault) => fault,
+        };
+        let now = clock::now_ms();
+        if now >= waiting.give_up_at {
+            tracing::error!(node = node.name, notice = %waiting.subject, error = %fault, "giving up telling the node");
+            return self.store.drop_notice(waiting).await;
         }
+        if waiting.attempts == 0 {
+            tracing::warn!(node = node.name, notice = %waiting.subject, error = %fault, "node not told yet, will try again");
+        }
+        let pause = PAUSE_MS_MIN.saturating_mul(1 << waiting.attempts.min(16)).min(PAUSE_MS_MAX);
+        self.store.delay_notice(waiting, now + pause).await?;
+        if matches!(fault, NodeFault::Unreachable(_)) {
+            self.store.delay_node_notices(waiting.node, now + pause).await?;
+        }
+        Ok(())
     }
 }

@@ -112,10 +112,53 @@ impl Store {
         Ok(Found { rows: rows.iter().map(read).collect::<Result<_>>()?, total })
     }
 
-    /// Deletes records from before a time; how many there were.
-    pub(crate) async fn prune_activity(&self, before_ms: i64) -> Result<u64> {
-        let statement = sqlx::query::<Sqlite>("DELETE FROM activity WHERE happened_at < $1").bind(before_ms);
-        let done = self.write.execute(statement).await?;
-        Ok(done.rows_affected())
+    /// Deletes records from before a time, and the oldest ones beyond so many of one server, or of one account; how many there were.
+    pub(crate) async fn prune_activity(&self, before_ms: i64, records_max: i64) -> Result<u64> {
+        let old = sqlx::query::<Sqlite>("DELETE FROM activity WHERE happened_at < $1").bind(before_ms);
+        let old = self.write.execute(old).await?.rows_affected();
+        let surplus = sqlx::query::<Sqlite>(
+            "DELETE FROM activity WHERE number IN (SELECT number FROM (SELECT number, ROW_NUMBER() OVER \
+             (PARTITION BY COALESCE(server_uuid, user_uuid) ORDER BY number DESC) AS place FROM activity) AS placed \
+             WHERE place > $1)",
+        )
+        .bind(records_max);
+        Ok(old + self.write.execute(surplus).await?.rows_affected())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_busy_server_does_not_fill_the_disk_with_its_record() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Store::open(&dir.path().join("panel.sqlite")).await.unwrap();
+        let [busy, quiet] = [1, 2].map(|number| ServerId(Uuid::from_u128(number)));
+        let user = UserId(Uuid::from_u128(3));
+        let record = |server: Option<ServerId>, happened_at: i64| NewRecord {
+            event: format!("server:{happened_at}"),
+            server,
+            user: Some(user),
+            api_key: None,
+            ip: None,
+            metadata: Value::Null,
+            happened_at,
+        };
+        let of = |server: Option<ServerId>, count: i64| (1..=count).map(move |at| record(server, at));
+        let all = of(Some(busy), 9).chain(of(Some(quiet), 3)).chain(of(None, 7));
+        store.insert_activity(all.collect()).await.unwrap();
+        // Of the busy one 1 is old, and of the other eight five are kept; of the quiet one and the account 1 is old.
+        assert_eq!(store.prune_activity(2, 5).await.unwrap(), 3 + 3 + 1);
+        let events = |found: Found<Record>| found.rows.into_iter().map(|record| record.event).collect::<Vec<_>>();
+        let window = Window { limit: 99, offset: 0 };
+        let kept = |from: i64, to: i64| (from..=to).rev().map(|at| format!("server:{at}")).collect::<Vec<_>>();
+        assert_eq!(events(store.server_activity(busy, window).await.unwrap()), kept(5, 9));
+        assert_eq!(events(store.server_activity(quiet, window).await.unwrap()), kept(2, 3));
+        assert_eq!(events(store.account_activity(user, window).await.unwrap()), kept(3, 7));
+        store.close().await;
     }
 }

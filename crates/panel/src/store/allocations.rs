@@ -1,6 +1,6 @@
 //! Addresses of servers. A port is taken while a row names it, for every address of the node.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::Sqlite;
 use sqlx::sqlite::SqliteRow;
@@ -8,6 +8,7 @@ use wire::ids::ServerId;
 
 use super::change::Change;
 use super::nodes::Node;
+use super::servers::Server;
 use super::{Columns, Result, Store, StoreError, next_number, taken};
 
 /// An address a server may listen on.
@@ -64,6 +65,21 @@ async fn lowest_free_port(tx: &mut Change, node: &Node) -> Result<u16> {
 }
 
 impl Store {
+    /// The addresses of some servers, by server, the main one first.
+    pub(crate) async fn allocations_of(&self, servers: &[Server]) -> Result<HashMap<ServerId, Vec<Allocation>>> {
+        let mut found: HashMap<ServerId, Vec<Allocation>> = HashMap::new();
+        if servers.is_empty() {
+            return Ok(found);
+        }
+        let ids = servers.iter().map(|server| server.uuid.to_string());
+        let mut query = Self::by_ids("SELECT * FROM allocations WHERE server_uuid IN (", ids);
+        query.push(" ORDER BY is_default DESC, number");
+        for row in query.build().fetch_all(&self.read).await? {
+            found.entry(row.parsed("server_uuid")?).or_default().push(read(&row)?);
+        }
+        Ok(found)
+    }
+
     /// A server's addresses, the main one first.
     pub(crate) async fn allocations(&self, server: ServerId) -> Result<Vec<Allocation>> {
         let rows =

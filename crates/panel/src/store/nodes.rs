@@ -1,10 +1,13 @@
 //! Machines with a daemon.
 
+use std::collections::{HashMap, HashSet};
+
 use sqlx::Sqlite;
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
-use super::{Columns, Found, Result, Store, Window, next_number, taken};
+use super::servers::Server;
+use super::{Columns, Found, Result, Store, StoreError, Window, next_number, taken};
 use crate::clock;
 use crate::secret::{self, Secret};
 
@@ -97,6 +100,29 @@ impl Store {
         query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
     }
 
+    /// The node that answers at the panel's own address; of several, which older versions could make, the oldest.
+    pub(crate) async fn local_node(&self) -> Result<Option<Node>> {
+        let query = sqlx::query::<Sqlite>("SELECT * FROM nodes WHERE local = TRUE ORDER BY number LIMIT 1");
+        query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
+    }
+
+    /// The nodes of some servers.
+    pub(crate) async fn nodes_of(&self, servers: &[Server]) -> Result<HashMap<Uuid, Node>> {
+        let ids: HashSet<Uuid> = servers.iter().map(|server| server.node).collect();
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut query = Self::by_ids("SELECT * FROM nodes WHERE uuid IN (", ids.iter().map(Uuid::to_string));
+        let rows = query.build().fetch_all(&self.read).await?;
+        rows.iter().map(|row| read(row).map(|node| (node.uuid, node))).collect()
+    }
+
+    /// All nodes there are.
+    pub(crate) async fn node_ids(&self) -> Result<Vec<Uuid>> {
+        let rows = sqlx::query::<Sqlite>("SELECT uuid FROM nodes ORDER BY number").fetch_all(&self.read).await?;
+        rows.iter().map(|row| row.parsed("uuid")).collect()
+    }
+
     /// A window of nodes, by number.
     pub(crate) async fn nodes(&self, window: Window) -> Result<Found<Node>> {
         let total =
@@ -136,13 +162,24 @@ impl Store {
         Ok(node)
     }
 
-    /// Writes back all but uuid, number and credentials.
-    pub(crate) async fn update_node(&self, node: &Node) -> Result<()> {
-        let statement = sqlx::query::<Sqlite>(
+    /// Changes a node as it is now: `edit` gets it from within the change, so that nothing another change has done meanwhile is
+    /// undone. Uuid, number and credentials stay. None when there is no such node.
+    pub(crate) async fn change_node<E: From<StoreError>>(
+        &self,
+        id: Uuid,
+        edit: impl FnOnce(&mut Node) -> std::result::Result<(), E>,
+    ) -> std::result::Result<Option<Node>, E> {
+        let mut tx = self.change().await?;
+        let select = sqlx::query::<Sqlite>("SELECT * FROM nodes WHERE uuid = $1").bind(id.to_string());
+        let Some(row) = select.fetch_optional(&mut *tx).await.map_err(StoreError::from)? else { return Ok(None) };
+        let mut node = read(&row)?;
+        edit(&mut node)?;
+        node.updated_at = clock::now_ms();
+        sqlx::query::<Sqlite>(
             "UPDATE nodes SET name = $2, description = $3, url = $4, local = $5, maintenance = $6, bind_ip = $7, port_min = $8, \
              port_max = $9, updated_at = $10 WHERE uuid = $1",
         )
-        .bind(node.uuid.to_string())
+        .bind(id.to_string())
         .bind(node.name.clone())
         .bind(node.description.clone())
         .bind(node.url.clone())
@@ -151,9 +188,12 @@ impl Store {
         .bind(node.bind_ip.clone())
         .bind(i64::from(node.port_min))
         .bind(i64::from(node.port_max))
-        .bind(clock::now_ms());
-        self.write.execute(statement).await.map_err(|error| taken(error, UNIQUE))?;
-        Ok(())
+        .bind(node.updated_at)
+        .execute(&mut *tx)
+        .await
+        .map_err(|error| taken(error, UNIQUE))?;
+        tx.commit().await?;
+        Ok(Some(node))
     }
 
     /// Removes a node. Its servers must be gone before.

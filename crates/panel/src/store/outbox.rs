@@ -4,7 +4,13 @@ use sqlx::Sqlite;
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
-use super::{Columns, Result, Store};
+use super::change::Change;
+use super::{Columns, Result, Store, StoreError};
+
+/// Messages kept at most.
+pub(crate) const NOTICES_MAX: i64 = 10_000;
+/// The `give_up_at` of a message that is never given up.
+pub(crate) const NEVER: i64 = i64::MAX;
 
 /// A message that waits.
 #[derive(Clone, Debug)]
@@ -18,6 +24,7 @@ pub(crate) struct Waiting {
     pub(crate) notice: String,
     pub(crate) attempts: u32,
     pub(crate) due_at: i64,
+    /// [`NEVER`]: it must not be lost.
     pub(crate) give_up_at: i64,
 }
 
@@ -33,12 +40,16 @@ fn read(row: &SqliteRow) -> Result<Waiting> {
     })
 }
 
-impl Store {
-    /// Keeps a message, instead of an older one about the same subject.
-    pub(crate) async fn put_notice(&self, waiting: &Waiting) -> Result<()> {
-        let statement = sqlx::query::<Sqlite>(
+/// Keeps messages together with the change they are about, each instead of an older one about the same subject. When there are too
+/// many, the change fails with [`StoreError::OutboxFull`] if one of them must not be lost; the others are tried once, and said in
+/// the log.
+pub(super) async fn put(tx: &mut Change, notices: &[Waiting]) -> Result<()> {
+    for waiting in notices {
+        let done = sqlx::query::<Sqlite>(
             "INSERT INTO outbox (subject, revision, node_uuid, notice, attempts, due_at, give_up_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (subject) DO UPDATE SET revision = excluded.revision, \
+             SELECT $1, $2, $3, $4, $5, $6, $7 \
+             WHERE (SELECT COUNT(*) FROM outbox) < $8 OR EXISTS (SELECT 1 FROM outbox WHERE subject = $1) \
+             ON CONFLICT (subject) DO UPDATE SET revision = excluded.revision, \
              notice = excluded.notice, attempts = excluded.attempts, due_at = excluded.due_at, give_up_at = excluded.give_up_at",
         )
         .bind(waiting.subject.clone())
@@ -47,16 +58,22 @@ impl Store {
         .bind(waiting.notice.clone())
         .bind(i64::from(waiting.attempts))
         .bind(waiting.due_at)
-        .bind(waiting.give_up_at);
-        self.write.execute(statement).await?;
-        Ok(())
+        .bind(waiting.give_up_at)
+        .bind(NOTICES_MAX)
+        .execute(&mut **tx)
+        .await?;
+        if done.rows_affected() > 0 {
+            continue;
+        }
+        if waiting.give_up_at == NEVER {
+            return Err(StoreError::OutboxFull);
+        }
+        tracing::error!(notice = %waiting.subject, "too many notices wait: this one is tried once only");
     }
+    Ok(())
+}
 
-    /// How many messages wait.
-    pub(crate) async fn notice_count(&self) -> Result<u64> {
-        sqlx::query::<Sqlite>("SELECT COUNT(*) AS n FROM outbox").fetch_one(&self.read).await?.unsigned("n")
-    }
-
+impl Store {
     /// Those whose time has come.
     pub(crate) async fn due_notices(&self, now: i64, limit: i64) -> Result<Vec<Waiting>> {
         let rows = sqlx::query::<Sqlite>("SELECT * FROM outbox WHERE due_at <= $1 ORDER BY due_at LIMIT $2")
@@ -83,6 +100,15 @@ impl Store {
                 .bind(waiting.revision.clone())
                 .bind(i64::from(waiting.attempts.saturating_add(1)))
                 .bind(due_at);
+        self.write.execute(statement).await?;
+        Ok(())
+    }
+
+    /// The node does not answer: none of its messages is tried before then, so that they do not stand before those of others.
+    pub(crate) async fn delay_node_notices(&self, node: Uuid, due_at: i64) -> Result<()> {
+        let statement = sqlx::query::<Sqlite>("UPDATE outbox SET due_at = $2 WHERE node_uuid = $1 AND due_at < $2")
+            .bind(node.to_string())
+            .bind(due_at);
         self.write.execute(statement).await?;
         Ok(())
     }

@@ -10,7 +10,9 @@ use wire::api::FeatureLimits;
 use wire::ids::{ServerId, UserId};
 use wire::remote::{Build, ProcessConfiguration};
 
-use super::{Columns, Found, Result, Store, StoreError, Window, contains_pattern, next_number, taken, to_json};
+use super::change::Change;
+use super::outbox::{self, Waiting};
+use super::{Columns, Found, Result, Store, StoreError, Window, contains_pattern, folded, next_number, taken, to_json};
 use crate::clock;
 
 /// Tries to find a uuid whose first eight characters are free.
@@ -167,12 +169,12 @@ macro_rules! filtered {
                  WHERE subusers.server_uuid = servers.uuid AND subusers.user_uuid = $2))) \
              OR ($1 = 'foreign' AND owner_uuid <> $2 AND NOT EXISTS (SELECT 1 FROM subusers \
                  WHERE subusers.server_uuid = servers.uuid AND subusers.user_uuid = $2))) \
-             AND (CAST($3 AS TEXT) IS NULL OR LOWER(name) LIKE $3 ESCAPE '\\') \
+             AND (CAST($3 AS TEXT) IS NULL OR name_folded LIKE $3 ESCAPE '\\') \
              AND (CAST($4 AS TEXT) IS NULL OR uuid LIKE $4 ESCAPE '\\') \
-             AND (CAST($5 AS TEXT) IS NULL OR LOWER(description) LIKE $5 ESCAPE '\\') \
-             AND (CAST($6 AS TEXT) IS NULL OR LOWER(external_id) LIKE $6 ESCAPE '\\') \
-             AND (CAST($7 AS TEXT) IS NULL OR LOWER(name) LIKE $7 ESCAPE '\\' OR uuid LIKE $7 ESCAPE '\\' \
-                  OR LOWER(external_id) LIKE $7 ESCAPE '\\') ",
+             AND (CAST($5 AS TEXT) IS NULL OR description_folded LIKE $5 ESCAPE '\\') \
+             AND (CAST($6 AS TEXT) IS NULL OR external_id_folded LIKE $6 ESCAPE '\\') \
+             AND (CAST($7 AS TEXT) IS NULL OR name_folded LIKE $7 ESCAPE '\\' OR uuid LIKE $7 ESCAPE '\\' \
+                  OR external_id_folded LIKE $7 ESCAPE '\\') ",
             $end
         )
     };
@@ -201,6 +203,41 @@ fn read(row: &SqliteRow) -> Result<Server> {
         created_at: row.int("created_at")?,
         updated_at: row.int("updated_at")?,
     })
+}
+
+async fn by_uuid(tx: &mut Change, id: ServerId) -> Result<Option<Server>> {
+    let select = sqlx::query::<Sqlite>("SELECT * FROM servers WHERE uuid = $1").bind(id.to_string());
+    select.fetch_optional(&mut **tx).await?.as_ref().map(read).transpose()
+}
+
+/// Writes what may change.
+async fn write_back(tx: &mut Change, server: &Server) -> Result<()> {
+    sqlx::query::<Sqlite>(
+        "UPDATE servers SET external_id = $2, name = $3, description = $4, owner_uuid = $5, invocation = $6, image = $7, \
+         environment = $8, process = $9, build = $10, feature_limits = $11, crash_detection = $12, updated_at = $13, \
+         status = $14, name_folded = $15, description_folded = $16, external_id_folded = $17 WHERE uuid = $1",
+    )
+    .bind(server.uuid.to_string())
+    .bind(server.external_id.clone())
+    .bind(server.name.clone())
+    .bind(server.description.clone())
+    .bind(server.owner.to_string())
+    .bind(server.invocation.clone())
+    .bind(server.image.clone())
+    .bind(to_json(&server.environment))
+    .bind(to_json(&server.process))
+    .bind(to_json(&server.build))
+    .bind(to_json(&server.features))
+    .bind(server.crash_detection)
+    .bind(server.updated_at)
+    .bind(server.status.word())
+    .bind(folded(&server.name))
+    .bind(folded(&server.description))
+    .bind(server.external_id.as_deref().map(folded))
+    .execute(&mut **tx)
+    .await
+    .map_err(|error| taken(error, UNIQUE))?;
+    Ok(())
 }
 
 impl Store {
@@ -283,8 +320,10 @@ impl Store {
         let uuid = ServerId(Uuid::new_v4());
         let insert = sqlx::query::<Sqlite>(
             "INSERT INTO servers (uuid, short, number, external_id, name, description, owner_uuid, node_uuid, status, template, \
-             invocation, image, environment, process, build, feature_limits, crash_detection, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18) RETURNING *",
+             invocation, image, environment, process, build, feature_limits, crash_detection, created_at, updated_at, \
+             name_folded, description_folded, external_id_folded) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $18, $19, $20, $21) \
+             RETURNING *",
         )
         .bind(uuid.to_string())
         .bind(uuid.short())
@@ -303,7 +342,10 @@ impl Store {
         .bind(to_json(&draft.build))
         .bind(to_json(&draft.features))
         .bind(draft.crash_detection)
-        .bind(clock::now_ms());
+        .bind(clock::now_ms())
+        .bind(folded(&draft.name))
+        .bind(folded(&draft.description))
+        .bind(draft.external_id.as_deref().map(folded));
         let row = tx.row(insert).await.map_err(|error| taken(error, UNIQUE))?;
         let server = read(&row)?;
         super::allocations::allot(&mut tx, uuid, node, port).await?;
@@ -311,38 +353,31 @@ impl Store {
         Ok(server)
     }
 
-    /// Writes back what may change: all but uuid, number, node, status and template.
-    pub(crate) async fn update_server(&self, server: &Server) -> Result<()> {
-        let statement = sqlx::query::<Sqlite>(
-            "UPDATE servers SET external_id = $2, name = $3, description = $4, owner_uuid = $5, invocation = $6, image = $7, \
-             environment = $8, process = $9, build = $10, feature_limits = $11, crash_detection = $12, updated_at = $13 \
-             WHERE uuid = $1",
-        )
-        .bind(server.uuid.to_string())
-        .bind(server.external_id.clone())
-        .bind(server.name.clone())
-        .bind(server.description.clone())
-        .bind(server.owner.to_string())
-        .bind(server.invocation.clone())
-        .bind(server.image.clone())
-        .bind(to_json(&server.environment))
-        .bind(to_json(&server.process))
-        .bind(to_json(&server.build))
-        .bind(to_json(&server.features))
-        .bind(server.crash_detection)
-        .bind(clock::now_ms());
-        self.write.execute(statement).await.map_err(|error| taken(error, UNIQUE))?;
-        Ok(())
-    }
-
-    /// Changes what a server is fit for.
-    pub(crate) async fn set_status(&self, id: ServerId, status: Status) -> Result<()> {
-        let statement = sqlx::query::<Sqlite>("UPDATE servers SET status = $2, updated_at = $3 WHERE uuid = $1")
-            .bind(id.to_string())
-            .bind(status.word())
-            .bind(clock::now_ms());
-        self.write.execute(statement).await?;
-        Ok(())
+    /// Changes a server as it is now, and keeps what nodes must hear of it: `edit` gets it from within the change, so that nothing
+    /// another change has done meanwhile is undone. Uuid, number, node and template stay. None when there is no such server.
+    pub(crate) async fn change_server<E: From<StoreError>>(
+        &self,
+        id: ServerId,
+        edit: impl FnOnce(&mut Server) -> std::result::Result<Vec<Waiting>, E>,
+    ) -> std::result::Result<Option<(Server, Vec<Waiting>)>, E> {
+        let mut tx = self.change().await?;
+        let Some(mut server) = by_uuid(&mut tx, id).await? else { return Ok(None) };
+        let former_owner = server.owner;
+        let notices = edit(&mut server)?;
+        server.updated_at = clock::now_ms();
+        write_back(&mut tx, &server).await?;
+        if server.owner != former_owner {
+            // Whoever owns a server needs no rights given by somebody else.
+            sqlx::query::<Sqlite>("DELETE FROM subusers WHERE server_uuid = $1 AND user_uuid = $2")
+                .bind(id.to_string())
+                .bind(server.owner.to_string())
+                .execute(&mut *tx)
+                .await
+                .map_err(StoreError::from)?;
+        }
+        outbox::put(&mut tx, &notices).await?;
+        tx.commit().await?;
+        Ok(Some((server, notices)))
     }
 
     /// A node has booted: nothing is being installed or restored on it any more.
@@ -357,19 +392,21 @@ impl Store {
         Ok(())
     }
 
-    /// Removes a server with its addresses and the rights on it.
-    pub(crate) async fn delete_server(&self, id: ServerId) -> Result<()> {
-        let statement = sqlx::query::<Sqlite>("DELETE FROM servers WHERE uuid = $1").bind(id.to_string());
-        self.write.execute(statement).await?;
+    /// Removes a server with its addresses and the rights on it, and keeps what its node must hear of it.
+    pub(crate) async fn delete_server(&self, id: ServerId, notices: &[Waiting]) -> Result<()> {
+        let mut tx = self.change().await?;
+        sqlx::query::<Sqlite>("DELETE FROM servers WHERE uuid = $1").bind(id.to_string()).execute(&mut *tx).await?;
+        outbox::put(&mut tx, notices).await?;
+        tx.commit().await?;
         Ok(())
     }
 
-    /// How many servers somebody owns.
-    pub(crate) async fn owned_count(&self, user: UserId) -> Result<u64> {
-        sqlx::query::<Sqlite>("SELECT COUNT(*) AS n FROM servers WHERE owner_uuid = $1")
-            .bind(user.to_string())
-            .fetch_one(&self.read)
-            .await?
-            .unsigned("n")
+    /// The servers of a node.
+    pub(crate) async fn node_server_ids(&self, node: Uuid) -> Result<Vec<ServerId>> {
+        let rows = sqlx::query::<Sqlite>("SELECT uuid FROM servers WHERE node_uuid = $1 ORDER BY number")
+            .bind(node.to_string())
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter().map(|row| row.parsed("uuid")).collect()
     }
 }

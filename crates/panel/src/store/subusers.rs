@@ -1,9 +1,14 @@
 //! Rights on other people's servers.
 
+use std::collections::HashMap;
+
 use sqlx::Sqlite;
 use sqlx::sqlite::SqliteRow;
 use wire::ids::{ServerId, UserId};
 
+use super::change::Statement;
+use super::outbox::{self, Waiting};
+use super::servers::Server;
 use super::{Columns, Result, Store, to_json};
 use crate::clock;
 
@@ -41,6 +46,18 @@ impl Store {
             .bind(server.to_string())
             .bind(user.to_string());
         query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
+    }
+
+    /// What somebody was given on some servers, by server.
+    pub(crate) async fn rights_on(&self, servers: &[Server], user: UserId) -> Result<HashMap<ServerId, Vec<String>>> {
+        if servers.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let ids = servers.iter().map(|server| server.uuid.to_string());
+        let mut query = Self::by_ids("SELECT * FROM subusers WHERE server_uuid IN (", ids);
+        query.push(" AND user_uuid = ").push_bind(user.to_string());
+        let rows = query.build().fetch_all(&self.read).await?;
+        rows.iter().map(|row| Ok((row.parsed("server_uuid")?, read(row)?.permissions))).collect()
     }
 
     /// Everybody with rights on a server, in the order they got them.
@@ -93,23 +110,37 @@ impl Store {
         Ok(given)
     }
 
-    /// Replaces somebody's rights; false when they have none.
-    pub(crate) async fn update_subuser(&self, server: ServerId, user: UserId, permissions: &[String]) -> Result<bool> {
+    /// Replaces somebody's rights, and keeps what their node must hear of it; false, and nothing is kept, when they have none.
+    pub(crate) async fn update_subuser(
+        &self,
+        server: ServerId,
+        user: UserId,
+        permissions: &[String],
+        notices: &[Waiting],
+    ) -> Result<bool> {
         let statement =
             sqlx::query::<Sqlite>("UPDATE subusers SET permissions = $3 WHERE server_uuid = $1 AND user_uuid = $2")
                 .bind(server.to_string())
                 .bind(user.to_string())
                 .bind(to_json(&permissions));
-        let done = self.write.execute(statement).await?;
-        Ok(done.rows_affected() > 0)
+        self.change_rights(statement, notices).await
     }
 
-    /// Takes somebody's rights away; false when they had none.
-    pub(crate) async fn delete_subuser(&self, server: ServerId, user: UserId) -> Result<bool> {
+    /// Takes somebody's rights away, and keeps what their node must hear of it; false, and nothing is kept, when they had none.
+    pub(crate) async fn delete_subuser(&self, server: ServerId, user: UserId, notices: &[Waiting]) -> Result<bool> {
         let statement = sqlx::query::<Sqlite>("DELETE FROM subusers WHERE server_uuid = $1 AND user_uuid = $2")
             .bind(server.to_string())
             .bind(user.to_string());
-        let done = self.write.execute(statement).await?;
-        Ok(done.rows_affected() > 0)
+        self.change_rights(statement, notices).await
+    }
+
+    async fn change_rights(&self, statement: Statement, notices: &[Waiting]) -> Result<bool> {
+        let mut tx = self.change().await?;
+        let is_changed = statement.execute(&mut *tx).await?.rows_affected() > 0;
+        if is_changed {
+            outbox::put(&mut tx, notices).await?;
+        }
+        tx.commit().await?;
+        Ok(is_changed)
     }
 }

@@ -1,11 +1,14 @@
 //! People.
 
+use std::collections::{HashMap, HashSet};
+
 use sqlx::Sqlite;
 use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 use wire::ids::UserId;
 
-use super::{Columns, Found, Result, Store, Window, contains_pattern, next_number, taken};
+use super::outbox::{self, Waiting};
+use super::{Columns, Found, Result, Store, StoreError, Window, contains_pattern, folded, next_number, taken};
 use crate::clock;
 
 /// A person with an account.
@@ -59,10 +62,10 @@ macro_rules! filtered {
     ($start:literal, $end:literal) => {
         concat!(
             $start,
-            " WHERE (CAST($1 AS TEXT) IS NULL OR LOWER(email) LIKE $1 ESCAPE '\\') \
+            " WHERE (CAST($1 AS TEXT) IS NULL OR email LIKE $1 ESCAPE '\\') \
              AND (CAST($2 AS TEXT) IS NULL OR LOWER(username) LIKE $2 ESCAPE '\\') \
              AND (CAST($3 AS TEXT) IS NULL OR uuid LIKE $3 ESCAPE '\\') \
-             AND (CAST($4 AS TEXT) IS NULL OR LOWER(external_id) LIKE $4 ESCAPE '\\') ",
+             AND (CAST($4 AS TEXT) IS NULL OR external_id_folded LIKE $4 ESCAPE '\\') ",
             $end
         )
     };
@@ -109,6 +112,17 @@ impl Store {
     pub(crate) async fn user(&self, id: UserId) -> Result<Option<User>> {
         let query = sqlx::query::<Sqlite>("SELECT * FROM users WHERE uuid = $1").bind(id.to_string());
         query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
+    }
+
+    /// Those of some people who there are.
+    pub(crate) async fn users_of(&self, ids: impl Iterator<Item = UserId>) -> Result<HashMap<UserId, User>> {
+        let ids: HashSet<UserId> = ids.collect();
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut query = Self::by_ids("SELECT * FROM users WHERE uuid IN (", ids.iter().map(UserId::to_string));
+        let rows = query.build().fetch_all(&self.read).await?;
+        rows.iter().map(|row| read(row).map(|user| (user.uuid, user))).collect()
     }
 
     /// By number.
@@ -162,11 +176,12 @@ impl Store {
         let now = clock::now_ms();
         let insert = sqlx::query::<Sqlite>(
             "INSERT INTO users (uuid, number, external_id, username, email, first_name, last_name, language, password_hash, \
-             root_admin, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11) RETURNING *",
+             root_admin, created_at, updated_at, external_id_folded) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11, $12) RETURNING *",
         )
         .bind(Uuid::new_v4().to_string())
         .bind(number)
-        .bind(new.external_id)
+        .bind(new.external_id.clone())
         .bind(new.username)
         .bind(new.email.to_lowercase())
         .bind(new.first_name)
@@ -174,37 +189,64 @@ impl Store {
         .bind(new.language)
         .bind(new.password_hash)
         .bind(new.root_admin)
-        .bind(now);
+        .bind(now)
+        .bind(new.external_id.as_deref().map(folded));
         let row = tx.row(insert).await.map_err(|error| taken(error, UNIQUE))?;
         let user = read(&row)?;
         tx.commit().await?;
         Ok(user)
     }
 
-    /// Writes back all but uuid and number; the password only when there is a new one.
-    pub(crate) async fn update_user(&self, user: &User, password_hash: Option<String>) -> Result<()> {
-        let statement = sqlx::query::<Sqlite>(
+    /// Changes an account as it is now, and keeps what nodes must hear of it: `edit` gets it from within the change, so that nothing
+    /// another change has done meanwhile is undone. None when there is no such account.
+    pub(crate) async fn change_user(
+        &self,
+        id: UserId,
+        password_hash: Option<String>,
+        edit: impl FnOnce(&mut User) -> Vec<Waiting>,
+    ) -> Result<Option<(User, Vec<Waiting>)>> {
+        let mut tx = self.change().await?;
+        let select = sqlx::query::<Sqlite>("SELECT * FROM users WHERE uuid = $1").bind(id.to_string());
+        let Some(row) = select.fetch_optional(&mut *tx).await? else { return Ok(None) };
+        let mut user = read(&row)?;
+        let notices = edit(&mut user);
+        user.email = user.email.to_lowercase();
+        user.updated_at = clock::now_ms();
+        sqlx::query::<Sqlite>(
             "UPDATE users SET external_id = $2, username = $3, email = $4, first_name = $5, last_name = $6, language = $7, \
-             root_admin = $8, password_hash = COALESCE($9, password_hash), updated_at = $10 WHERE uuid = $1",
+             root_admin = $8, password_hash = COALESCE($9, password_hash), updated_at = $10, external_id_folded = $11 WHERE uuid = $1",
         )
-        .bind(user.uuid.to_string())
+        .bind(id.to_string())
         .bind(user.external_id.clone())
         .bind(user.username.clone())
-        .bind(user.email.to_lowercase())
+        .bind(user.email.clone())
         .bind(user.first_name.clone())
         .bind(user.last_name.clone())
         .bind(user.language.clone())
         .bind(user.root_admin)
         .bind(password_hash)
-        .bind(clock::now_ms());
-        self.write.execute(statement).await.map_err(|error| taken(error, UNIQUE))?;
-        Ok(())
+        .bind(user.updated_at)
+        .bind(user.external_id.as_deref().map(folded))
+        .execute(&mut *tx)
+        .await
+        .map_err(|error| taken(error, UNIQUE))?;
+        outbox::put(&mut tx, &notices).await?;
+        tx.commit().await?;
+        Ok(Some((user, notices)))
     }
 
-    /// Removes an account with its keys and rights. Servers must be gone before.
-    pub(crate) async fn delete_user(&self, id: UserId) -> Result<()> {
-        let statement = sqlx::query::<Sqlite>("DELETE FROM users WHERE uuid = $1").bind(id.to_string());
-        self.write.execute(statement).await?;
+    /// Removes an account with its keys and rights, and keeps what nodes must hear of it. Fails with
+    /// [`OwnsServers`](StoreError::OwnsServers) while there are servers of it.
+    pub(crate) async fn delete_user(&self, id: UserId, notices: &[Waiting]) -> Result<()> {
+        let mut tx = self.change().await?;
+        let owned =
+            sqlx::query::<Sqlite>("SELECT COUNT(*) AS n FROM servers WHERE owner_uuid = $1").bind(id.to_string());
+        if tx.row(owned).await?.unsigned("n")? > 0 {
+            return Err(StoreError::OwnsServers);
+        }
+        sqlx::query::<Sqlite>("DELETE FROM users WHERE uuid = $1").bind(id.to_string()).execute(&mut *tx).await?;
+        outbox::put(&mut tx, notices).await?;
+        tx.commit().await?;
         Ok(())
     }
 }

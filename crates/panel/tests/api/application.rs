@@ -36,6 +36,10 @@ async fn people() {
         ("POST", "", json!({ "email": "x", "username": "a b" }), &[("email", "email"), ("username", "username")]),
         ("POST", "", json!({ "email": "a@b", "username": "_a" }), &[("username", "username")]),
         ("POST", "", json!({ "email": "a@b", "username": "ann" }), &[("username", "unique")]),
+        // Names that would lead to somebody else.
+        ("POST", "", json!({ "email": "a@b", "username": "2" }), &[("username", "username")]),
+        ("PATCH", "/2", json!({ "username": "0000001" }), &[("username", "username")]),
+        ("PATCH", "/2", json!({ "username": attributes["uuid"] }), &[("username", "username")]),
         ("POST", "", json!({ "email": "ANN@elsewhere.example", "username": "b" }), &[("email", "unique")]),
         ("POST", "", json!({ "email": "a@b", "username": "b", "external_id": "x1" }), &[("external_id", "unique")]),
         ("POST", "", json!({ "email": "a@b", "username": "b", "password": "short" }), &[("password", "min")]),
@@ -105,6 +109,7 @@ async fn nodes() {
         ("POST", "", json!({ "name": "x", "url": "http://a", "port_min": 0 }), &[("port_min", "min")]),
         ("POST", "", json!({ "name": "x", "url": "http://a", "bind_ip": "here" }), &[("bind_ip", "ip")]),
         ("PATCH", "/far", json!({ "name": "local" }), &[("name", "unique")]),
+        ("PATCH", "/far", json!({ "name": "1" }), &[("name", "regex")]),
         ("PATCH", "/local", json!({ "url": "http://elsewhere" }), &[("url", "local")]),
     ];
     for (method, rest, body, expected) in rows {
@@ -441,4 +446,99 @@ async fn many_at_once_do_not_get_in_each_others_way() {
     }
     assert_eq!(ports, (25565..25605).collect());
     assert_eq!(ids, (1..41).collect());
+}
+
+/// A renamed node was not found again by its name, and its servers were left with a node that nobody serves.
+#[tokio::test]
+async fn the_local_node_is_the_same_after_it_was_renamed() {
+    let ground = Ground::new().await;
+    let server = ground.server("one", &ground.admin).await;
+    let path = "/api/application/nodes";
+    let renamed = ground.send("PATCH", &format!("{path}/local"), &ground.admin.key, &json!({ "name": "home" })).await;
+    assert_eq!(renamed.json()["attributes"]["name"], "home");
+    let before = ground.panel.ensure_local_node("local", &ground.node.url).await.unwrap();
+    let moved = ground.panel.ensure_local_node("local", "http://127.0.0.1:9").await.unwrap();
+    for again in [&before, &moved] {
+        assert_eq!((&again.token_id, &again.token), (&ground.node_token_id, &ground.node_token));
+    }
+    let list = ground.get(path, &ground.admin.key).await.json();
+    assert_eq!(list["meta"]["pagination"]["total"], 1);
+    let shown = &list["data"][0]["attributes"];
+    assert_eq!(
+        (&shown["name"], &shown["url"], &shown["servers"]),
+        (&json!("home"), &json!("http://127.0.0.1:9"), &json!(1))
+    );
+    // It cannot be deleted while its process runs, also without servers.
+    ground.panel.ensure_local_node("local", &ground.node.url).await.unwrap();
+    assert_eq!(
+        ground.ask("DELETE", &format!("/api/application/servers/{server}"), &ground.admin.key).await.status,
+        204
+    );
+    let refused = ground.ask("DELETE", &format!("{path}/home"), &ground.admin.key).await;
+    let text = "This node is part of the running program: it cannot be deleted while that serves it.";
+    assert_eq!(refused.error(), (400, "DisplayException".into(), text.into()));
+    // A node of that name on another machine is another node.
+    let Ground { dir, panel, router, .. } = Ground::new().await;
+    panel.close().await;
+    drop(router);
+    std::fs::remove_file(dir.path().join("panel.sqlite")).unwrap();
+    let panel = panel::Panel::open(panel::Config::new(dir.path().join("panel.sqlite"))).await.unwrap();
+    let user = panel.create_admin("admin", "admin@example.org", None).await.unwrap();
+    let key = panel.create_client_key(user.uuid, "test").await.unwrap();
+    let body = json!({ "name": "local", "url": "http://node.example" });
+    let made = Ask::new("POST", path).key(&key).json(&body).of(&panel.router()).await;
+    assert_eq!(made.status, 201);
+    assert!(panel.ensure_local_node("local", "http://127.0.0.1:9").await.is_err());
+}
+
+/// Two changes at once: what one has done is not undone by what the other has read before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn changes_at_once_do_not_bring_back_what_was_taken_away() {
+    let ground = Ground::with(|config| config.application_per_minute = 100_000).await;
+    let chief = ground.person("chief").await;
+    let server = ground.server("one", &chief).await;
+    let user = format!("/api/application/users/{}", chief.user.uuid);
+    let details = format!("/api/application/servers/{server}/details");
+    let build = format!("/api/application/servers/{server}/build");
+    for round in 0..40 {
+        for (path, body) in [(&user, json!({ "root_admin": true })), (&details, json!({ "user": "chief" }))] {
+            assert_eq!(ground.send("PATCH", path, &ground.admin.key, &body).await.status, 200);
+        }
+        let harmless = json!({ "first_name": format!("round {round}") });
+        let (demoted_body, owner_body, limits) =
+            (json!({ "root_admin": false }), json!({ "user": "admin" }), json!({ "memory": round }));
+        let (a, b, c, d) = tokio::join!(
+            ground.send("PATCH", &user, &ground.admin.key, &harmless),
+            ground.send("PATCH", &user, &ground.admin.key, &demoted_body),
+            ground.send("PATCH", &build, &ground.admin.key, &limits),
+            ground.send("PATCH", &details, &ground.admin.key, &owner_body),
+        );
+        assert_eq!([a.status, b.status, c.status, d.status], [200; 4]);
+        let shown = ground.get(&user, &ground.admin.key).await.json();
+        assert_eq!(shown["attributes"]["root_admin"], false, "round {round}");
+        assert_eq!(shown["attributes"]["first_name"], format!("round {round}"));
+        let shown = ground.get(&format!("/api/application/servers/{server}"), &ground.admin.key).await.json();
+        assert_eq!(
+            (&shown["attributes"]["user"], &shown["attributes"]["limits"]["memory"]),
+            (&json!(1), &json!(round))
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_installation_that_ends_does_not_lift_a_block_that_comes_at_the_same_time() {
+    let ground = Ground::with(|config| config.application_per_minute = 100_000).await;
+    let server = ground.server("one", &ground.admin).await;
+    let path = format!("/api/application/servers/{server}");
+    let (body, install) =
+        (json!({ "successful": true, "reinstall": false }), format!("/api/remote/servers/{server}/install"));
+    let suspend = format!("{path}/suspend");
+    for round in 0..40 {
+        assert_eq!(ground.ask("POST", &format!("{path}/unsuspend"), &ground.admin.key).await.status, 204);
+        let (said, blocked) =
+            tokio::join!(ground.as_node("POST", &install, &body), ground.ask("POST", &suspend, &ground.admin.key));
+        assert_eq!((said.status, blocked.status), (204, 204));
+        let shown = ground.get(&path, &ground.admin.key).await.json();
+        assert_eq!(shown["attributes"]["suspended"], true, "round {round}");
+    }
 }

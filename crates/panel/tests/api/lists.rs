@@ -142,6 +142,7 @@ async fn filters() {
         ("filter[external_id]=EXT".into(), vec!["Alpha 100%", "beta_x"]),
         (format!("filter[uuid]={}", &uuid[..13]), vec!["beta_x"]),
         ("filter[*]=ext_1".into(), vec!["Alpha 100%"]),
+        ("filter[*]=second".into(), vec![]),
         (format!("filter%5B%2A%5D={uuid}"), vec!["beta_x"]),
         ("filter[name]=a&filter[description]=second".into(), vec!["beta_x"]),
         ("filter[nonsense]=x&sort=-name&include=egg".into(), vec!["Alpha 100%", "beta_x", "Gamma"]),
@@ -151,6 +152,49 @@ async fn filters() {
         let list = ground.get(&format!("/api/application/servers?{filter}"), &ground.admin.key).await.json();
         assert_eq!(names(&list), expected, "{filter}");
     }
+}
+
+#[tokio::test]
+async fn filters_find_names_with_capitals_outside_of_ascii() {
+    let ground = Ground::new().await;
+    let path = "/api/application/servers";
+    for (name, external, description) in [("Ägypten", "ÉTÉ", "ΟΔΟΣ"), ("МОСКВА", "other", "Straße")] {
+        let body = json!({ "name": name, "command": "x", "external_id": external, "description": description });
+        assert_eq!(ground.send("POST", path, &ground.admin.key, &body).await.status, 201);
+    }
+    let user = json!({ "username": "ann", "email": "Ölaf@example.org", "external_id": "ÜBER" });
+    assert_eq!(ground.send("POST", "/api/application/users", &ground.admin.key, &user).await.status, 201);
+    let escaped = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
+    let found = async |filter: &str, text: &str| {
+        let list = ground.get(&format!("{path}?filter[{filter}]={}", escaped(text)), &ground.admin.key).await.json();
+        names(&list).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for text in ["Ägypten", "ägypten", "ÄGYPT"] {
+        assert_eq!(found("name", text).await, ["Ägypten"], "{text}");
+        assert_eq!(found("*", text).await, ["Ägypten"], "{text}");
+    }
+    assert_eq!(found("name", "москва").await, ["МОСКВА"]);
+    assert_eq!(found("external_id", "été").await, ["Ägypten"]);
+    assert_eq!(found("description", "οδο").await, ["Ägypten"]);
+    assert_eq!(found("description", "STRA").await, ["МОСКВА"]);
+    // What is changed is found by its new name only.
+    let changed =
+        ground.send("PATCH", &format!("{path}/1/details"), &ground.admin.key, &json!({ "name": "Österreich" })).await;
+    assert_eq!(changed.status, 200);
+    assert_eq!(
+        (found("name", "ägypten").await, found("name", "österreich").await),
+        (vec![], vec!["Österreich".to_owned()])
+    );
+    for filter in ["external_id", "email"] {
+        let text = if filter == "email" { "ÖLAF" } else { "über" };
+        let path = format!("/api/application/users?filter[{filter}]={}", escaped(text));
+        let list = ground.get(&path, &ground.admin.key).await.json();
+        assert_eq!(list["data"][0]["attributes"]["username"], "ann", "{filter}");
+    }
+    let change = json!({ "external_id": "ÄRGER" });
+    assert_eq!(ground.send("PATCH", "/api/application/users/ann", &ground.admin.key, &change).await.status, 200);
+    let path = format!("/api/application/users?filter[external_id]={}", escaped("ärger"));
+    assert_eq!(ground.get(&path, &ground.admin.key).await.json()["meta"]["pagination"]["total"], 1);
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ pub struct Asked {
 struct Script {
     answers: Mutex<HashMap<String, (u16, Value)>>,
     asked: watch::Sender<Vec<Asked>>,
+    /// Requests of this line get no answer as long as it is here.
+    held: watch::Sender<Option<String>>,
 }
 
 /// A node that can be stopped and started again at the same address.
@@ -48,6 +50,8 @@ async fn answer(State(script): State<Arc<Script>>, request: Request) -> Response
         body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
     };
     script.asked.send_modify(|all| all.push(asked));
+    let mut held = script.held.subscribe();
+    let _ = held.wait_for(|held| held.as_ref() != Some(&line)).await;
     let told = script.answers.lock().unwrap().get(&line).cloned();
     let (status, body) = told.unwrap_or_else(|| usual(&line));
     let status = StatusCode::from_u16(status).unwrap();
@@ -88,6 +92,16 @@ impl ScriptedNode {
     /// Answers this to requests of this line from now on.
     pub fn answer(&self, line: &str, status: u16, body: Value) {
         self.script.answers.lock().unwrap().insert(line.to_owned(), (status, body));
+    }
+
+    /// Answers requests of this line only after [`Self::release`].
+    pub fn hold(&self, line: &str) {
+        self.script.held.send_replace(Some(line.to_owned()));
+    }
+
+    /// Gives the answers that were held back.
+    pub fn release(&self) {
+        self.script.held.send_replace(None);
     }
 
     /// Answers as a healthy node again.

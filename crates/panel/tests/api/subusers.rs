@@ -81,6 +81,12 @@ async fn somebody_without_an_account_gets_one() {
     assert!(second.starts_with("new.personx") && second.len() == 15, "{second}");
     assert!(invite("äö@example.org").await.starts_with("user"));
     assert!(invite("...@example.org").await.starts_with("user"));
+    // A number or a uuid would be taken for somebody else's, see below.
+    assert_eq!(invite("2@example.org").await, "user2");
+    let uuid = ground.admin.user.uuid.to_string();
+    assert_eq!(invite(&format!("{uuid}@example.org")).await, format!("user{uuid}"));
+    let plain = uuid.replace('-', "");
+    assert_eq!(invite(&format!("{plain}@example.org")).await, format!("user{plain}"));
     let users = ground.get("/api/application/users", &ground.admin.key).await.json();
     let emails: Vec<&Value> =
         users["data"].as_array().unwrap().iter().map(|user| &user["attributes"]["email"]).collect();
@@ -90,8 +96,9 @@ async fn somebody_without_an_account_gets_one() {
         "new.personx@elsewhere.example",
         "äö@example.org",
         "...@example.org",
+        "2@example.org",
     ];
-    assert_eq!(emails, expected.map(|text| json!(text)).iter().collect::<Vec<_>>());
+    assert_eq!(emails[..6], expected.map(|text| json!(text)).iter().collect::<Vec<_>>());
     let shown = ground.get(&format!("/api/client/servers/{server}"), &ground.admin.key).await.json();
     assert_eq!(shown["attributes"]["name"], "one");
 }

@@ -1,7 +1,6 @@
 //! Other people's API keys, for administrators: how a person or a program gets its first key.
 
 use axum::Json;
-use axum::extract::Path;
 use axum::http::StatusCode;
 use wire::api::{ApiKey, ErrorBody, Item, List};
 use wire::application::CreateUserKey;
@@ -10,6 +9,7 @@ use super::users::find;
 use crate::http::caller::Admin;
 use crate::http::fields::Fields;
 use crate::http::keys;
+use crate::http::path::Path;
 use crate::http::problem::Answer;
 use crate::store::keys::KeyKind;
 use crate::store::users::User;

@@ -1,17 +1,21 @@
 //! Machines with a daemon, for administrators.
 
 use axum::Json;
-use axum::extract::{OriginalUri, Path};
+use axum::extract::OriginalUri;
 use axum::http::StatusCode;
 use serde_json::json;
 use wire::api::{ErrorBody, Item, List};
-use wire::application::{Node as NodeBody, NodeApi, NodeConfiguration, NodeRequest, NodeSftp, NodeSsl, NodeSystem};
+use wire::application::{
+    Node as NodeBody, NodeApi, NodeConfiguration, NodeRequest, NodeSftp, NodeSsl, NodeSystem, UpdateNode,
+};
 
 use super::resource_meta;
+use crate::app::is_taken_for_an_id;
 use crate::clock::iso;
 use crate::http::caller::{Admin, Call};
 use crate::http::fields::Fields;
 use crate::http::page::{Asked, paged};
+use crate::http::path::Path;
 use crate::http::problem::{Answer, Problem};
 use crate::http::reach::Origin;
 use crate::nodes::checked_url;
@@ -154,21 +158,31 @@ pub(crate) async fn create(Admin(call): Admin) -> Answer<(StatusCode, Json<Item<
 #[utoipa::path(
     patch, path = "/api/application/nodes/{node}", tag = "application", operation_id = "update_node",
     params(("node" = String, Path, description = "Number, uuid or name.")),
-    request_body = NodeRequest,
+    request_body = UpdateNode,
     responses((status = 200, body = Item<NodeBody>), (status = "4XX", body = ErrorBody)),
 )]
 pub(crate) async fn update(Admin(call): Admin, Path(id): Path<String>) -> Answer<Json<Item<NodeBody>>> {
-    let mut node = find(&call, &id).await?;
+    let node = find(&call, &id).await?;
     let mut fields = Fields::of(&call.body);
+    let edit = |node: &mut Node| {
+        change(&mut fields, node);
+        fields.finish()
+    };
+    let node = call.app.store.change_node(node.uuid, edit).await?.ok_or(Problem::NotFound)?;
+    record(&call, "node:update", &node).await;
+    Ok(Json(show(&call, &node).await?))
+}
+
+fn change(fields: &mut Fields<'_>, node: &mut Node) {
     if fields.has("name") {
         node.name = fields.name("name", NAME_CHARS_MAX);
-        check_name(&mut fields, &node.name);
+        check_name(fields, &node.name);
     }
     if fields.has("description") {
         node.description = fields.text_or_none("description", DESCRIPTION_CHARS_MAX).unwrap_or_default();
     }
     let old = Origin::of_url(&node.url);
-    if let Some(url) = url_of(&mut fields, old) {
+    if let Some(url) = url_of(fields, old) {
         if node.local && url != node.url {
             fields.fail("url", "local", "This node lives with the panel, which sets its address itself.");
         }
@@ -177,20 +191,15 @@ pub(crate) async fn update(Admin(call): Admin, Path(id): Path<String>) -> Answer
     if let Some(maintenance) = fields.flag("maintenance_mode") {
         node.maintenance = maintenance;
     }
-    if let Some(ip) = bind_ip(&mut fields) {
+    if let Some(ip) = bind_ip(fields) {
         node.bind_ip = ip;
     }
-    node.port_min = port(&mut fields, "port_min").unwrap_or(node.port_min);
-    node.port_max = port(&mut fields, "port_max").unwrap_or(node.port_max);
-    check_range(&mut fields, node.port_min, node.port_max);
-    fields.finish()?;
-    call.app.store.update_node(&node).await?;
-    record(&call, "node:update", &node).await;
-    let node = find(&call, &node.uuid.to_string()).await?;
-    Ok(Json(show(&call, &node).await?))
+    node.port_min = port(fields, "port_min").unwrap_or(node.port_min);
+    node.port_max = port(fields, "port_max").unwrap_or(node.port_max);
+    check_range(fields, node.port_min, node.port_max);
 }
 
-/// Deletes a node that has no servers.
+/// Deletes a node that has no servers. The node of the panel's own process stays.
 #[utoipa::path(
     delete, path = "/api/application/nodes/{node}", tag = "application", operation_id = "delete_node",
     params(("node" = String, Path, description = "Number, uuid or name.")),
@@ -201,6 +210,10 @@ pub(crate) async fn delete(Admin(call): Admin, Path(id): Path<String>) -> Answer
     if call.app.store.node_server_count(node.uuid).await? > 0 {
         let text = "This node has servers: delete those first.".to_owned();
         return Err(Problem::Rule("HasActiveServersException", text));
+    }
+    if call.app.own_node.get() == Some(&node.uuid) {
+        let text = "This node is part of the running program: it cannot be deleted while that serves it.".to_owned();
+        return Err(Problem::Rule("DisplayException", text));
     }
     call.app.store.delete_node(node.uuid).await?;
     record(&call, "node:delete", &node).await;
@@ -218,6 +231,9 @@ async fn record(call: &Call, event: &str, node: &Node) {
 fn check_name(fields: &mut Fields<'_>, name: &str) {
     if name.chars().any(char::is_control) {
         fields.fail("name", "regex", "The name may not hold control characters.");
+    }
+    if is_taken_for_an_id(name) {
+        fields.fail("name", "regex", "The name may not be a number or a uuid: it would be taken for another node's.");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Game servers, for administrators.
 
 use axum::Json;
-use axum::extract::{OriginalUri, Path};
+use axum::extract::OriginalUri;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use wire::api::{ErrorBody, Item, List};
@@ -16,15 +16,36 @@ use crate::clock::iso;
 use crate::http::caller::{Admin, Call};
 use crate::http::fields::Fields;
 use crate::http::page::{Asked, paged};
+use crate::http::path::Path;
 use crate::http::problem::{Answer, Problem};
 use crate::http::show::limits;
+use crate::nodes::outbox::Notice;
+use crate::store::allocations::Allocation;
+use crate::store::outbox::Waiting;
 use crate::store::servers::{Scope, Server, ServerFilter, Status};
 use crate::store::users::User;
 use crate::templates;
 
 async fn show(call: &Call, server: &Server) -> Answer<Item<ServerBody>> {
+    show_all(call, std::slice::from_ref(server)).await?.pop().ok_or(Problem::Internal)
+}
+
+/// Servers as administrators see them, with one question per kind of thing that hangs on them.
+async fn show_all(call: &Call, servers: &[Server]) -> Answer<Vec<Item<ServerBody>>> {
     let store = &call.app.store;
-    let allocations = store.allocations(server.uuid).await?;
+    let addresses = store.allocations_of(servers).await?;
+    let owners = store.users_of(servers.iter().map(|server| server.owner)).await?;
+    let nodes = store.nodes_of(servers).await?;
+    let shown = |server: &Server| {
+        let allocations = addresses.get(&server.uuid).map(Vec::as_slice).unwrap_or_default();
+        let user = owners.get(&server.owner).map_or(0, |user| user.number);
+        let node = nodes.get(&server.node).map_or(0, |node| node.number);
+        item(call, server, allocations, user, node)
+    };
+    Ok(servers.iter().map(shown).collect())
+}
+
+fn item(call: &Call, server: &Server, allocations: &[Allocation], user: u64, node: u64) -> Item<ServerBody> {
     let main = allocations.first();
     let process = &server.process;
     let stop = match process.stop.kind {
@@ -42,14 +63,14 @@ async fn show(call: &Call, server: &Server) -> Answer<Item<ServerBody>> {
         suspended: server.status == Status::Suspended,
         limits: limits(server),
         feature_limits: server.features,
-        user: store.user(server.owner).await?.map_or(0, |user| user.number),
-        node: store.node(server.node).await?.map_or(0, |node| node.number),
+        user,
+        node,
         allocation: main.map_or(0, |main| main.number),
         container: ServerContainer {
             startup_command: server.invocation.clone(),
             image: server.image.clone(),
             installed: u8::from(!matches!(server.status, Status::Installing | Status::InstallFailed)),
-            environment: environment(server, &allocations),
+            environment: environment(server, allocations),
         },
         ip: main.map(|main| main.ip.clone()).unwrap_or_default(),
         port: main.map_or(0, |main| main.port),
@@ -67,7 +88,7 @@ async fn show(call: &Call, server: &Server) -> Answer<Item<ServerBody>> {
         created_at: iso(server.created_at),
         updated_at: iso(server.updated_at),
     };
-    Ok(Item::new("server", shown))
+    Item::new("server", shown)
 }
 
 fn hint(server: &Server) -> Option<String> {
@@ -80,7 +101,7 @@ fn hint(server: &Server) -> Option<String> {
     params(
         ("page" = Option<u64>, Query, description = "From 1."),
         ("per_page" = Option<u64>, Query, description = "50 unless told, 100 at most."),
-        ("filter[name]" = Option<String>, Query, description = "Part of it; likewise `uuid`, `description`, `external_id`, and `*` for any of them."),
+        ("filter[name]" = Option<String>, Query, description = "Part of it; likewise `uuid`, `description`, `external_id`, and `*` for name, uuid or external id."),
     ),
     responses((status = 200, body = List<ServerBody>), (status = "4XX", body = ErrorBody)),
 )]
@@ -94,10 +115,7 @@ pub(crate) async fn list(Admin(call): Admin, uri: OriginalUri, asked: Asked) -> 
     };
     let page = asked.usual_page();
     let found = call.app.store.servers(Scope::All, &filter, page.window()).await?;
-    let mut items = Vec::with_capacity(found.rows.len());
-    for server in &found.rows {
-        items.push(show(&call, server).await?);
-    }
+    let items = show_all(&call, &found.rows).await?;
     Ok(Json(paged(&call, &uri, &asked, page, found.total, items)))
 }
 
@@ -145,23 +163,18 @@ pub(crate) async fn create(Admin(call): Admin) -> Answer<(StatusCode, Json<Item<
     responses((status = 200, body = Item<ServerBody>), (status = "4XX", body = ErrorBody)),
 )]
 pub(crate) async fn update_details(Admin(call): Admin, Path(id): Path<String>) -> Answer<Json<Item<ServerBody>>> {
-    let before = find(&call, &id).await?;
-    let mut server = before.clone();
+    let server = find(&call, &id).await?;
     let mut fields = Fields::of(&call.body);
-    settings::change_details(&mut fields, &mut server);
-    if let Some(owner) = owner(&call, &mut fields).await? {
-        server.owner = owner.uuid;
-    }
-    fields.finish()?;
-    call.app.store.update_server(&server).await?;
-    if server.owner != before.owner {
-        // Whoever owns a server needs no rights given by somebody else.
-        call.app.store.delete_subuser(server.uuid, server.owner).await?;
-        if let Some(former) = call.app.store.user(before.owner).await? {
-            call.app.revoke(&server, &former).await?;
-        }
-    }
-    changed(&call, &server, "server:details.update").await
+    let owner = owner(&call, &mut fields).await?;
+    let edit = |server: &mut Server| {
+        settings::change_details(&mut fields, server);
+        fields.finish()?;
+        let former = owner.map_or(server.owner, |owner| std::mem::replace(&mut server.owner, owner.uuid));
+        let lost = Notice::Deauthorize { user: former, servers: vec![server.uuid], number: None };
+        let notices = [sync(server), lost.to(server.node)];
+        Ok(notices.into_iter().take(if server.owner == former { 1 } else { 2 }).collect())
+    };
+    change(&call, &server, "server:details.update", edit).await
 }
 
 /// Changes limits.
@@ -172,15 +185,15 @@ pub(crate) async fn update_details(Admin(call): Admin, Path(id): Path<String>) -
     responses((status = 200, body = Item<ServerBody>), (status = "4XX", body = ErrorBody)),
 )]
 pub(crate) async fn update_build(Admin(call): Admin, Path(id): Path<String>) -> Answer<Json<Item<ServerBody>>> {
-    let mut server = find(&call, &id).await?;
+    let server = find(&call, &id).await?;
     let mut fields = Fields::of(&call.body);
-    settings::change_build(&mut fields, &mut server.build);
-    if let Some(features) = settings::features(&mut fields) {
-        server.features = features;
-    }
-    fields.finish()?;
-    call.app.store.update_server(&server).await?;
-    changed(&call, &server, "server:build.update").await
+    let edit = |server: &mut Server| {
+        settings::change_build(&mut fields, &mut server.build);
+        settings::change_features(&mut fields, &mut server.features);
+        fields.finish()?;
+        Ok(vec![sync(server)])
+    };
+    change(&call, &server, "server:build.update", edit).await
 }
 
 /// Changes how the server is started and stopped; it counts from the next start.
@@ -191,12 +204,14 @@ pub(crate) async fn update_build(Admin(call): Admin, Path(id): Path<String>) -> 
     responses((status = 200, body = Item<ServerBody>), (status = "4XX", body = ErrorBody)),
 )]
 pub(crate) async fn update_startup(Admin(call): Admin, Path(id): Path<String>) -> Answer<Json<Item<ServerBody>>> {
-    let mut server = find(&call, &id).await?;
+    let server = find(&call, &id).await?;
     let mut fields = Fields::of(&call.body);
-    settings::change_startup(&mut fields, &mut server);
-    fields.finish()?;
-    call.app.store.update_server(&server).await?;
-    changed(&call, &server, "server:startup.update").await
+    let edit = |server: &mut Server| {
+        settings::change_startup(&mut fields, server);
+        fields.finish()?;
+        Ok(vec![sync(server)])
+    };
+    change(&call, &server, "server:startup.update", edit).await
 }
 
 /// Blocks a server: its node stops it and closes its consoles, and nobody can use it until it is unblocked.
@@ -207,7 +222,12 @@ pub(crate) async fn update_startup(Admin(call): Admin, Path(id): Path<String>) -
 )]
 pub(crate) async fn suspend(Admin(call): Admin, Path(id): Path<String>) -> Answer<StatusCode> {
     let server = find(&call, &id).await?;
-    set_status(&call, &server, Status::Suspended, "server:suspend").await
+    let edit = |server: &mut Server| {
+        server.status = Status::Suspended;
+        Ok(vec![sync(server)])
+    };
+    apply(&call, &server, "server:suspend", edit).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Unblocks a server.
@@ -221,7 +241,14 @@ pub(crate) async fn unsuspend(Admin(call): Admin, Path(id): Path<String>) -> Ans
     if server.status != Status::Suspended {
         return Ok(StatusCode::NO_CONTENT);
     }
-    set_status(&call, &server, Status::Normal, "server:unsuspend").await
+    let edit = |server: &mut Server| {
+        if server.status == Status::Suspended {
+            server.status = Status::Normal;
+        }
+        Ok(vec![sync(server)])
+    };
+    apply(&call, &server, "server:unsuspend", edit).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Deletes a server with its files and its console log. A node that cannot be reached does it when it is back.
@@ -261,18 +288,33 @@ async fn owner(call: &Call, fields: &mut Fields<'_>) -> Answer<Option<User>> {
     Ok(user)
 }
 
-async fn set_status(call: &Call, server: &Server, status: Status, event: &str) -> Answer<StatusCode> {
-    call.app.store.set_status(server.uuid, status).await?;
-    call.app.sync(server).await?;
-    record(call, server, event).await;
-    Ok(StatusCode::NO_CONTENT)
+/// Its node should fetch it again.
+fn sync(server: &Server) -> Waiting {
+    Notice::Sync { server: server.uuid }.to(server.node)
 }
 
-/// After a change: the node fetches it, the record has it, the caller sees it.
-async fn changed(call: &Call, server: &Server, event: &str) -> Answer<Json<Item<ServerBody>>> {
-    call.app.sync(server).await?;
-    record(call, server, event).await;
-    let server = find(call, &server.uuid.to_string()).await?;
+/// Changes a server: the node hears of it, the record has it.
+async fn apply(
+    call: &Call,
+    server: &Server,
+    event: &str,
+    edit: impl FnOnce(&mut Server) -> Answer<Vec<Waiting>>,
+) -> Answer<Server> {
+    let changed = call.app.store.change_server(server.uuid, edit).await?;
+    let (server, notices) = changed.ok_or(Problem::NotFound)?;
+    call.app.outbox.first_try(&notices).await;
+    record(call, &server, event).await;
+    Ok(server)
+}
+
+/// The same, and the caller sees it.
+async fn change(
+    call: &Call,
+    server: &Server,
+    event: &str,
+    edit: impl FnOnce(&mut Server) -> Answer<Vec<Waiting>>,
+) -> Answer<Json<Item<ServerBody>>> {
+    let server = apply(call, server, event, edit).await?;
     Ok(Json(show(call, &server).await?))
 }
 

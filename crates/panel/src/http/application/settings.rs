@@ -40,6 +40,8 @@ pub(crate) fn new_server(fields: &mut Fields<'_>) -> NewServer {
     let cpu = limits.unsigned("cpu", CPU_PERCENT_MAX);
     let threads = threads(&mut limits);
     fields.absorb(limits);
+    let mut features = FeatureLimits::default();
+    change_features(fields, &mut features);
     NewServer {
         name,
         description: fields.text_or_none("description", DESCRIPTION_CHARS_MAX).unwrap_or_default(),
@@ -69,7 +71,7 @@ pub(crate) fn new_server(fields: &mut Fields<'_>) -> NewServer {
             .text_or_none("image", TEXT_CHARS_MAX)
             .or_else(|| fields.text_or_none("docker_image", TEXT_CHARS_MAX))
             .unwrap_or_default(),
-        features: features(fields).unwrap_or_default(),
+        features,
         crash_detection: fields.flag("crash_detection"),
         start: fields.flag("start_on_completion").unwrap_or(false),
     }
@@ -161,17 +163,18 @@ pub(crate) fn change_details(fields: &mut Fields<'_>, server: &mut Server) {
     }
 }
 
-/// How many databases, addresses and backups.
-pub(crate) fn features(fields: &mut Fields<'_>) -> Option<FeatureLimits> {
-    fields.value("feature_limits")?;
+/// How many databases, addresses and backups; what is left out stays.
+pub(crate) fn change_features(fields: &mut Fields<'_>, features: &mut FeatureLimits) {
     let mut inner = fields.inside("feature_limits");
-    let features = FeatureLimits {
-        databases: inner.unsigned("databases", FEATURES_MAX).unwrap_or(0),
-        allocations: inner.unsigned("allocations", FEATURES_MAX).unwrap_or(0),
-        backups: inner.unsigned("backups", FEATURES_MAX).unwrap_or(0),
-    };
+    let slots = [
+        ("databases", &mut features.databases),
+        ("allocations", &mut features.allocations),
+        ("backups", &mut features.backups),
+    ];
+    for (name, slot) in slots {
+        *slot = inner.unsigned(name, FEATURES_MAX).unwrap_or(*slot);
+    }
     fields.absorb(inner);
-    Some(features)
 }
 
 /// `command`, or `startup` as stock panels call it.

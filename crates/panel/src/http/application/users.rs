@@ -1,19 +1,24 @@
 //! People, for administrators.
 
 use axum::Json;
-use axum::extract::{OriginalUri, Path};
+use axum::extract::OriginalUri;
 use axum::http::StatusCode;
 use serde_json::json;
+use uuid::Uuid;
 use wire::api::{ErrorBody, Item, List};
-use wire::application::{User as UserBody, UserRequest};
+use wire::application::{UpdateUser, User as UserBody, UserRequest};
 
 use super::resource_meta;
+use crate::app::is_taken_for_an_id;
 use crate::clock::iso;
 use crate::http::caller::{Admin, Call};
 use crate::http::fields::Fields;
 use crate::http::page::{Asked, paged_rows};
+use crate::http::path::Path;
 use crate::http::problem::{Answer, Problem};
+use crate::nodes::outbox::Notice;
 use crate::secret;
+use crate::store::outbox::Waiting;
 use crate::store::users::{NewUser, User, UserFilter};
 
 const NAME_CHARS_MAX: usize = 191;
@@ -106,47 +111,89 @@ pub(crate) async fn create(Admin(call): Admin) -> Answer<(StatusCode, Json<Item<
 #[utoipa::path(
     patch, path = "/api/application/users/{user}", tag = "application", operation_id = "update_user",
     params(("user" = String, Path, description = "Number, uuid or login name.")),
-    request_body = UserRequest,
+    request_body = UpdateUser,
     responses((status = 200, body = Item<UserBody>), (status = "4XX", body = ErrorBody)),
 )]
 pub(crate) async fn update(Admin(call): Admin, Path(id): Path<String>) -> Answer<Json<Item<UserBody>>> {
-    let before = find(&call, &id).await?;
-    let mut user = before.clone();
+    let id = find(&call, &id).await?.uuid;
     let mut fields = Fields::of(&call.body);
-    if fields.has("email") {
-        user.email = fields.email("email");
-    }
-    if fields.has("username") {
-        user.username = fields.text("username", NAME_CHARS_MAX);
-        check_username(&mut fields, &user.username);
-    }
-    if fields.has("external_id") {
-        user.external_id = fields.text_or_none("external_id", NAME_CHARS_MAX);
-    }
-    for (name, slot) in [("first_name", &mut user.first_name), ("last_name", &mut user.last_name)] {
-        if fields.has(name) {
-            *slot = fields.name_or_none(name, NAME_CHARS_MAX).unwrap_or_default();
-        }
-    }
-    if let Some(language) = fields.name_or_none("language", LANGUAGE_CHARS_MAX) {
-        user.language = language;
-    }
-    if let Some(root_admin) = fields.flag("root_admin") {
-        user.root_admin = root_admin;
-    }
+    let change = Change::of(&mut fields);
     let password = password(&mut fields);
     fields.finish()?;
-    if user.uuid == call.user.uuid && !user.root_admin {
+    if id == call.user.uuid && change.root_admin == Some(false) {
         let text = "You cannot take your own administrator's rights: let another administrator do it.".to_owned();
         return Err(Problem::Rule("DisplayException", text));
     }
-    call.app.store.update_user(&user, hashed(password).await?).await?;
-    if before.root_admin && !user.root_admin {
-        call.app.revoke_everywhere(user.uuid).await?;
-    }
+    let store = &call.app.store;
+    let nodes = store.node_ids().await?;
+    let edit = |user: &mut User| {
+        let was_admin = user.root_admin;
+        change.apply(user);
+        if was_admin && !user.root_admin { revocations(user, nodes) } else { Vec::new() }
+    };
+    let changed = store.change_user(id, hashed(password).await?, edit).await?;
+    let (user, notices) = changed.ok_or(Problem::NotFound)?;
+    call.app.outbox.first_try(&notices).await;
     let metadata = json!({ "username": user.username, "uuid": user.uuid });
     call.app.record(&call.actor(), None, "user:account.update", metadata).await;
-    Ok(Json(show(find(&call, &user.uuid.to_string()).await?)))
+    Ok(Json(show(user)))
+}
+
+/// What is to become of an account; what is none stays as it is.
+#[derive(Debug)]
+struct Change {
+    email: Option<String>,
+    username: Option<String>,
+    /// Empty: none any more.
+    external_id: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    language: Option<String>,
+    root_admin: Option<bool>,
+}
+
+impl Change {
+    fn of(fields: &mut Fields<'_>) -> Self {
+        let email = fields.has("email").then(|| fields.email("email"));
+        let username = fields.has("username").then(|| fields.text("username", NAME_CHARS_MAX));
+        if let Some(username) = &username {
+            check_username(fields, username);
+        }
+        let external_id =
+            fields.has("external_id").then(|| fields.text_or_none("external_id", NAME_CHARS_MAX).unwrap_or_default());
+        let [first_name, last_name] = ["first_name", "last_name"]
+            .map(|name| fields.has(name).then(|| fields.name_or_none(name, NAME_CHARS_MAX).unwrap_or_default()));
+        Self {
+            email,
+            username,
+            external_id,
+            first_name,
+            last_name,
+            language: fields.name_or_none("language", LANGUAGE_CHARS_MAX),
+            root_admin: fields.flag("root_admin"),
+        }
+    }
+
+    fn apply(self, user: &mut User) {
+        fn set<T>(slot: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *slot = value;
+            }
+        }
+        set(&mut user.email, self.email);
+        set(&mut user.username, self.username);
+        set(&mut user.external_id, self.external_id.map(|text| (!text.is_empty()).then_some(text)));
+        set(&mut user.first_name, self.first_name);
+        set(&mut user.last_name, self.last_name);
+        set(&mut user.language, self.language);
+        set(&mut user.root_admin, self.root_admin);
+    }
+}
+
+/// What nodes must hear when somebody's rights have become less everywhere.
+fn revocations(user: &User, nodes: Vec<Uuid>) -> Vec<Waiting> {
+    let notice = Notice::Deauthorize { user: user.uuid, servers: Vec::new(), number: Some(user.number) };
+    nodes.into_iter().map(|node| notice.to(node)).collect()
 }
 
 /// Deletes an account with its keys and rights. Whoever owns servers cannot be deleted.
@@ -157,15 +204,12 @@ pub(crate) async fn update(Admin(call): Admin, Path(id): Path<String>) -> Answer
 )]
 pub(crate) async fn delete(Admin(call): Admin, Path(id): Path<String>) -> Answer<StatusCode> {
     let user = find(&call, &id).await?;
-    let refused = |text: &str| Err(Problem::Rule("DisplayException", text.to_owned()));
     if user.uuid == call.user.uuid {
-        return refused("You cannot delete your own account.");
+        return Err(Problem::Rule("DisplayException", "You cannot delete your own account.".to_owned()));
     }
-    if call.app.store.owned_count(user.uuid).await? > 0 {
-        return refused("This person owns servers: give those to somebody else, or delete them, first.");
-    }
-    call.app.store.delete_user(user.uuid).await?;
-    call.app.revoke_everywhere(user.uuid).await?;
+    let notices = revocations(&user, call.app.store.node_ids().await?);
+    call.app.store.delete_user(user.uuid, &notices).await?;
+    call.app.outbox.first_try(&notices).await;
     let metadata = json!({ "username": user.username, "uuid": user.uuid });
     call.app.record(&call.actor(), None, "user:account.delete", metadata).await;
     Ok(StatusCode::NO_CONTENT)
@@ -182,6 +226,10 @@ fn check_username(fields: &mut Fields<'_>, username: &str) {
     let fine = username.chars().all(plain) && ends;
     if !fine && !username.is_empty() {
         let text = "The username may hold letters, digits, and - _ . in between.";
+        fields.fail("username", "username", text);
+    }
+    if is_taken_for_an_id(username) {
+        let text = "The username may not be a number or a uuid: it would be taken for somebody else's.";
         fields.fail("username", "username", text);
     }
 }
