@@ -127,7 +127,7 @@ async fn a_killed_shim_leaves_no_orphan_and_the_numbering_goes_on() {
     rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL)
         .unwrap();
     console.status("offline").await;
-    let mark = format!("QUARTERDECK_RUN={server}");
+    let mark = format!("QUARTERDECK_RUN={}", deck.data().join("node/servers").join(&server).display());
     let left = std::fs::read_dir("/proc")
         .unwrap()
         .flatten()

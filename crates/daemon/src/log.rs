@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use spool::format::SEGMENT_HEADER_BYTES;
-use spool::{Event, ExitPayload, Frames, LineKind, LineSplitter, SegmentName, StartPayload};
+use spool::{Event, ExitPayload, Frames, LineKind, LineSplitter, SegmentHeader, SegmentName, StartPayload};
 use wire::ids::Seq;
 
 use crate::hub::Line;
@@ -21,6 +21,9 @@ const READ_BYTES: usize = 128 * 1024;
 const VANISHED_MAX: u32 = 64;
 /// Segments decoded when a log is opened, so that the newest lines are in memory.
 const WARM_SEGMENTS: usize = 2;
+
+/// Lines of them that are kept: as many as the ring in `hub` holds.
+const WARM_LINES_MAX: usize = 1000;
 
 /// How the lines of a log become text for viewers.
 #[derive(Clone, Debug)]
@@ -94,19 +97,33 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Begins at the end, and gives what stands a little before it. The folder need not exist yet.
-    pub(crate) fn open(dir: &Path, presentation: Presentation) -> io::Result<(Self, Vec<Entry>)> {
+    /// Begins at the end, and gives the newest lines before it, as many as fit into memory. The folder need not exist yet.
+    pub(crate) fn open(dir: &Path, presentation: Presentation) -> io::Result<(Self, Vec<Line>)> {
         let segments = list(dir)?;
         let start = segments.len().saturating_sub(WARM_SEGMENTS);
         let mut tail = Self::at(dir, presentation, segments.get(start), Seq(0))?;
-        let mut entries = Vec::new();
+        let mut newest = VecDeque::new();
         // Decoding is faster than any writer may write, so there is an end to it.
         loop {
             let news = tail.look(u64::MAX)?;
-            entries.extend(news.entries);
+            newest.extend(news.entries.into_iter().filter_map(Entry::into_line));
+            // A segment may hold a million lines, and sixteen logs are opened at once.
+            newest.drain(..newest.len().saturating_sub(WARM_LINES_MAX));
             if !news.more {
-                return Ok((tail, entries));
+                return Ok((tail, newest.into()));
             }
+        }
+    }
+
+    /// Begins in front of everything that is kept, without looking: for a log that could not be read.
+    pub(crate) fn unread(dir: &Path, presentation: Presentation) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            presentation,
+            splitter: LineSplitter::default(),
+            open: None,
+            buffer: vec![0; READ_BYTES],
+            from: Seq(0),
         }
     }
 
@@ -130,14 +147,8 @@ impl Tail {
             Some(name) => Some(Open { file: open(dir, name)?, name: *name, offset: 0 }),
             None => None,
         };
-        Ok(Self {
-            dir: dir.to_owned(),
-            presentation,
-            splitter: LineSplitter::new(name.map_or(0, |name| name.base_line)),
-            open,
-            buffer: vec![0; READ_BYTES],
-            from,
-        })
+        let splitter = LineSplitter::new(name.map_or(0, |name| name.base_line));
+        Ok(Self { splitter, open, from, ..Self::unread(dir, presentation) })
     }
 
     /// Decodes what is new. `until` is the position that the writer has announced; a look ends there without asking the
@@ -233,6 +244,52 @@ fn note(presentation: &Presentation, from: Seq, news: &mut News, event: Event<'_
         Event::Gap { .. } => {}
         Event::Unreadable { kind, .. } => tracing::warn!(?kind, "a frame of a console log makes no sense"),
     }
+}
+
+/// Whether a run has printed such a line below `end`. Reads the run from its start on, or from the oldest line that is kept of it,
+/// piece by piece.
+pub(crate) fn run_has_line(
+    dir: &Path,
+    run_id: [u8; 16],
+    end: Seq,
+    is_wanted: impl Fn(&str) -> bool,
+) -> io::Result<bool> {
+    // Every run begins a segment, which says whose it is.
+    let segments = list(dir)?;
+    let mut is_of_run = Vec::new();
+    for name in &segments {
+        is_of_run.push(matches!(header(dir, name), Ok(Some(header)) if header.run_id == run_id));
+    }
+    let Some(first) = is_of_run.iter().position(|is_of_run| *is_of_run) else { return Ok(false) };
+    let presentation = Presentation { app_name: String::new(), echo_commands: false };
+    let mut tail = Tail::at(dir, presentation, segments.get(first), Seq(0))?;
+    let mut in_run = true;
+    loop {
+        let news = tail.look(u64::MAX)?;
+        for entry in news.entries {
+            match entry {
+                Entry::Line { line, output } => {
+                    if line.seq >= end {
+                        return Ok(false);
+                    }
+                    if in_run && output && is_wanted(&line.text) {
+                        return Ok(true);
+                    }
+                }
+                Entry::Started(start) => in_run = start.run_id == run_id,
+                Entry::Exited(_) => {}
+            }
+        }
+        if !news.more {
+            return Ok(false);
+        }
+    }
+}
+
+fn header(dir: &Path, name: &SegmentName) -> io::Result<Option<SegmentHeader>> {
+    let mut bytes = [0; SEGMENT_HEADER_BYTES];
+    let length = read_at(&open(dir, name)?, &mut bytes, 0)?;
+    Ok(SegmentHeader::decode(bytes.get(..length).unwrap_or_default()))
 }
 
 /// Reads lines that have left memory, for one reader, from one place on: each byte of the log once, however far it is behind.

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::console::Console;
 use crate::hub::Hub;
 use crate::jwt::TokenKey;
-use crate::log::{Entry, Presentation, Tail};
+use crate::log::{Presentation, Tail};
 use crate::remote::{Remote, RemoteError, Report};
 use crate::runtime::cgroup::Machine;
 use crate::runtime::{process, program};
@@ -98,28 +98,50 @@ impl Node {
         }));
     }
 
-    /// Takes up a server: known ones get the new definition, others are set up and, if a game of theirs lives, joined to it.
+    /// Takes up a server that the panel tells of: known ones get the new definition, others are set up and, if a game of theirs
+    /// lives, joined to it.
     pub(crate) async fn add(self: &Arc<Self>, definition: Definition) -> std::io::Result<Server> {
         let id = definition.settings.uuid;
         if let Some(server) = self.server(id) {
             server.configure(definition).await;
             return Ok(server);
         }
-        let dir = self.config.data_dir.join(SERVERS_DIR).join(id.to_string());
+        let dir = self.dir_of(id);
+        let saved = serde_json::to_vec(&definition)?;
+        let written = blocking(move || {
+            folder(&dir)?;
+            Ok::<_, std::io::Error>(replace(&dir.join(DEFINITION_FILE), &saved))
+        });
+        // Without its folder a server cannot be; without the file in it only a restart without the panel would miss it.
+        if let Err(error) = written.await?? {
+            tracing::error!(server = %id, %error, "the definition is not saved: a restart without the panel would not know it");
+        }
+        self.set_up(definition).await
+    }
+
+    fn dir_of(&self, id: ServerId) -> PathBuf {
+        self.config.data_dir.join(SERVERS_DIR).join(id.to_string())
+    }
+
+    /// Sets up a server that is not known yet. Whatever cannot be read or written is logged and does without: a game may be running.
+    async fn set_up(self: &Arc<Self>, definition: Definition) -> std::io::Result<Server> {
+        let id = definition.settings.uuid;
+        let dir = self.dir_of(id);
         let presentation =
             Presentation { app_name: self.config.app_name.clone(), echo_commands: self.config.echo_commands };
         let (tail, newest) = {
-            let (dir, presentation, saved) = (dir.clone(), presentation.clone(), serde_json::to_vec(&definition)?);
+            let (log, presentation) = (dir.join(LOG_DIR), presentation.clone());
             blocking(move || {
-                folder(&dir)?;
-                replace(&dir.join(DEFINITION_FILE), &saved)?;
-                Tail::open(&dir.join(LOG_DIR), presentation)
+                Tail::open(&log, presentation.clone()).unwrap_or_else(|error| {
+                    tracing::error!(server = %id, %error, "the console log cannot be read");
+                    (Tail::unread(&log, presentation), Vec::new())
+                })
             })
-            .await??
+            .await?
         };
         // What was printed before is history from the first viewer on; nobody gets it as if it were new.
         let hub = Hub::new(tail.next(), State::Offline);
-        hub.push(newest.iter().cloned().filter_map(Entry::into_line).collect(), tail.next());
+        hub.push(newest, tail.next());
         let console = Arc::new(Console::new(hub, dir.join(LOG_DIR), presentation));
         let status = Status {
             state: State::Offline,
@@ -147,7 +169,7 @@ impl Node {
         let journal = Journal::new(&dir.join(LOG_DIR), limits);
         let found = process::find(&self.tasks, id, &dir).await;
         let actor = Actor::new(self.clone(), server.clone(), definition, tail, journal);
-        self.tasks.spawn(Kind::Server, id, actor.run(found, newest, mailbox));
+        self.tasks.spawn(Kind::Server, id, actor.run(found, mailbox));
         Ok(server)
     }
 
@@ -173,10 +195,11 @@ impl Node {
             for entry in std::fs::read_dir(dir)?.flatten() {
                 let path = entry.path().join(DEFINITION_FILE);
                 let definition = std::fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
-                match definition {
-                    Ok(definition) => kept.push(definition),
-                    Err(error) => tracing::error!(path = %path.display(), %error, "a kept definition cannot be read"),
-                }
+                let definition = definition.or_else(|error| {
+                    tracing::error!(path = %path.display(), %error, "a kept definition cannot be read");
+                    unreadable(&entry.path()).ok_or(error)
+                });
+                kept.extend(definition);
             }
             Ok::<_, std::io::Error>(kept)
         });
@@ -184,13 +207,6 @@ impl Node {
             tracing::error!(%error, "the servers kept here cannot be listed");
             Vec::new()
         })
-    }
-
-    async fn take_up(self: &Arc<Self>, definition: Definition) {
-        let id = definition.settings.uuid;
-        if let Err(error) = self.add(definition).await {
-            tracing::error!(server = %id, %error, "the server cannot be set up");
-        }
     }
 }
 
@@ -238,9 +254,14 @@ impl Daemon {
         Ok(Self { node })
     }
 
-    /// The node's routes.
+    /// The node's routes, to be merged with a panel's: unknown paths are left to it.
     pub fn router(&self) -> axum::Router {
         http::router(self.node.clone())
+    }
+
+    /// The node's routes for a port of its own: unknown paths are answered in the node's way.
+    pub fn standalone_router(&self) -> axum::Router {
+        http::standalone(self.node.clone())
     }
 
     /// Takes up the servers kept here, joining games that run, then asks the panel for the newest definitions. Call it when the
@@ -250,7 +271,11 @@ impl Daemon {
         // Asked again until the panel answers: what is in service by then is as new as what is kept.
         let new = kept.into_iter().filter(|definition| self.node.server(definition.settings.uuid).is_none());
         let taking_up = futures_util::stream::iter(new);
-        taking_up.for_each_concurrent(TAKEN_UP_AT_ONCE, |definition| self.node.take_up(definition)).await;
+        let taking_up = taking_up.for_each_concurrent(TAKEN_UP_AT_ONCE, |definition| async {
+            let id = definition.settings.uuid;
+            logged(id, self.node.set_up(definition).await);
+        });
+        taking_up.await;
         self.node.remote.reset().await?;
         let listed = self.node.remote.servers().await?;
         for server in self.node.servers() {
@@ -260,7 +285,7 @@ impl Daemon {
             }
         }
         for remote in listed {
-            self.node.take_up(remote.definition).await;
+            logged(remote.uuid, self.node.add(remote.definition).await);
         }
         tracing::info!(servers = self.node.servers().len(), "node is up");
         Ok(())
@@ -275,6 +300,21 @@ impl Daemon {
     /// A line in the node's own voice, as consoles show it.
     pub fn voice(&self, text: &str) -> String {
         daemon_line(&self.node.config.app_name, text)
+    }
+}
+
+/// What is known of a server whose definition cannot be read: that its folder is here, and a log in it. Enough to show what it
+/// prints and to end it; a start needs the panel.
+fn unreadable(dir: &Path) -> Option<Definition> {
+    let uuid: uuid::Uuid = dir.file_name()?.to_str()?.parse().ok()?;
+    let settings = serde_json::json!({ "uuid": uuid });
+    let definition = serde_json::json!({ "settings": settings, "process_configuration": {} });
+    dir.join(LOG_DIR).is_dir().then(|| serde_json::from_value(definition).ok())?
+}
+
+fn logged(id: ServerId, set_up: std::io::Result<Server>) {
+    if let Err(error) = set_up {
+        tracing::error!(server = %id, %error, "the server cannot be set up");
     }
 }
 

@@ -1,7 +1,9 @@
 //! What runs a game: today a process of this machine, held by a shim.
 
 pub(crate) mod cgroup;
+pub(crate) mod leftovers;
 pub(crate) mod link;
 pub(crate) mod process;
 pub(crate) mod program;
+pub(crate) mod shim;
 pub(crate) mod traffic;

@@ -1,9 +1,10 @@
 //! One game server as the rest of the node sees it: a handle to its actor, and what it publishes.
 //!
-//! `server/actor` owns the server, and `server/run` what runs; `server/launch` turns its definition into a process; `server/journal` is where the node's own
+//! `server/actor` owns the server, and `server/run` what runs; `server/commands` carries what people type; `server/launch` turns its definition into a process; `server/journal` is where the node's own
 //! lines go. Everything published here is a value to wait on, never an event to miss.
 
 pub(crate) mod actor;
+mod commands;
 pub(crate) mod journal;
 pub(crate) mod launch;
 pub(crate) mod record;

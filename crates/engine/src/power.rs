@@ -8,12 +8,15 @@
 //!     |                                                        | (once it exists)  | kill, typed stop           |
 //!     |                                                        v                   v                            |
 //!     +--- exited: and up again if wanted (restart) ------- stopping <--------------------------------------- --+
+//!     |                                                        ^ stop, kill, suspend
+//!     |                                                        |
+//!     +--- nothing of it is left ------------------------- orphaned <--its holder is gone-- starting, running
 //!     |
-//!     +--- exited from starting or running: nobody asked, so a crash, unless the exit counts as a success;
+//!     +--- exited from starting, running or orphaned: nobody asked, so a crash, unless the exit counts as a success;
 //!          after a crash a restart is planned, later each time, and at last none
 //! ```
 //!
-//! *launching* shows as `starting`, or as `stopping` once its end was asked for. Kill is taken in every state and pre-empts
+//! *launching* shows as `starting`, or as `stopping` once its end was asked for; *orphaned* shows as `stopping`. Kill is taken in every state and pre-empts
 //! everything else. A request gets exactly one reply: when it is accepted (a start: when the process exists), when it is
 //! refused, or when its wait for another action is over.
 
@@ -66,11 +69,15 @@ pub enum Input {
         /// Whether it was ready already.
         matched: bool,
     },
-    /// This daemon was restarted and found the process alive, asked to end before: it is not asked a second time.
+    /// This daemon was restarted and found the process alive, and its end was wanted before.
     AdoptedStopping {
         /// What is wanted once it has ended; [`Wanted::Up`] for a restart that was under way.
         wanted: Wanted,
+        /// How far that had come.
+        ending: Ending,
     },
+    /// Its holder is gone, and what it held may be saving its state: [`Input::Exited`] or [`Input::Lost`] follow when nothing is left.
+    Orphaned,
     /// Its holder is gone, and with it the process or the means to reach it.
     Lost {
         /// What was seen, for people.
@@ -84,6 +91,17 @@ pub enum Input {
     Settings(Settings),
     /// [`Power::deadline`] has come.
     Time,
+}
+
+/// How far the end of an adopted process has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It does not know yet: it is asked now.
+    Unasked,
+    /// It was asked, and is not asked a second time.
+    Asked,
+    /// It is being killed.
+    Killed,
 }
 
 /// What is to be done about it, in this order.
@@ -178,11 +196,29 @@ pub struct Power {
 /// What the process is seen to do.
 #[derive(Debug)]
 enum Phase {
-    Offline { restart_at_ms: Option<u64> },
-    Launching { start: Start, ready: bool, end: Option<End> },
-    Starting { launched_ms: u64, settle_at_ms: u64 },
-    Running { launched_ms: u64 },
-    Stopping { kill_at_ms: u64, killed: bool },
+    Offline {
+        restart_at_ms: Option<u64>,
+    },
+    Launching {
+        start: Start,
+        ready: bool,
+        end: Option<End>,
+    },
+    Starting {
+        launched_ms: u64,
+        settle_at_ms: u64,
+    },
+    Running {
+        launched_ms: u64,
+    },
+    /// Its holder is gone; what is left of it gets a while to end by itself, which its owner bounds.
+    Orphaned {
+        launched_ms: u64,
+    },
+    Stopping {
+        kill_at_ms: u64,
+        killed: bool,
+    },
 }
 
 /// Who is behind a launch.
@@ -240,7 +276,8 @@ impl Power {
             Input::ReadyMatched => self.ready(out),
             Input::Exited(exit) => self.exited(now_ms, exit, out),
             Input::Adopted { matched } => self.adopted(now_ms, matched, out),
-            Input::AdoptedStopping { wanted } => self.adopted_stopping(now_ms, wanted, out),
+            Input::AdoptedStopping { wanted, ending } => self.adopted_stopping(now_ms, wanted, ending, out),
+            Input::Orphaned => self.orphaned(out),
             Input::Lost { reason } => self.lost(now_ms, reason, out),
             Input::Suspend => self.suspend(now_ms, out),
             Input::Unsuspend => self.settings.suspended = false,
@@ -254,7 +291,7 @@ impl Power {
     pub fn deadline(&self) -> Option<u64> {
         let phase_at_ms = match self.phase {
             Phase::Offline { restart_at_ms } => restart_at_ms,
-            Phase::Launching { .. } | Phase::Running { .. } => None,
+            Phase::Launching { .. } | Phase::Running { .. } | Phase::Orphaned { .. } => None,
             Phase::Starting { settle_at_ms, .. } => Some(settle_at_ms),
             Phase::Stopping { kill_at_ms, .. } => Some(kill_at_ms),
         };
@@ -268,7 +305,15 @@ impl Power {
             Phase::Offline { .. } => State::Offline,
             Phase::Launching { end: None, .. } | Phase::Starting { .. } => State::Starting,
             Phase::Running { .. } => State::Running,
-            Phase::Launching { end: Some(_), .. } | Phase::Stopping { .. } => State::Stopping,
+            Phase::Launching { end: Some(_), .. } | Phase::Orphaned { .. } | Phase::Stopping { .. } => State::Stopping,
+        }
+    }
+
+    /// When the grace of the stop that is under way is over, on the monotonic clock; `None` if there is none.
+    pub fn grace_until(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Stopping { kill_at_ms, killed: false } => Some(kill_at_ms),
+            _ => None,
         }
     }
 

@@ -267,6 +267,12 @@ impl Leaf {
         self.dirs.iter().map(|(_, dir)| dir.join("cgroup.procs")).collect()
     }
 
+    /// The processes in it.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let lists = self.procs().into_iter().filter_map(|path| fs::read_to_string(path).ok());
+        lists.flat_map(|list| list.lines().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+    }
+
     /// Bytes in use without page cache that is easy to drop.
     pub(crate) fn memory_bytes(&self) -> Option<u64> {
         let (tree, dir) = self.with("memory")?;

@@ -3,25 +3,26 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use spool::message::{self, Hello, Outcome, Reply, Request, StopBy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-use crate::tasks::blocking;
+use crate::runtime::shim;
 
-/// Requests waiting to be written; more would mean a shim that does not read, which is then treated as unreachable.
+/// Requests waiting to be written; one more ends the connection: its shim does not read, and on the next one what was not
+/// answered is sent again.
 const REQUESTS_MAX: usize = 256;
 /// Replies waiting for the server's actor; the connection waits, and the shim keeps doorbells to itself meanwhile.
 const EVENTS_MAX: usize = 64;
 /// How long a shim may take to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long after its connection a shim may take to end before it counts as alive.
-const END_TIMEOUT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a shim says.
 #[derive(Clone, Copy, Debug)]
@@ -30,14 +31,18 @@ pub(crate) enum LinkEvent {
     Doorbell { pos: u64 },
     /// What became of a request.
     Answered { id: u64, outcome: Outcome },
+    /// It has said who it is, because it was asked: it lives.
+    Alive,
     /// The connection is over, and the shim with it unless it is alive.
     Closed { shim_alive: bool },
 }
 
-/// Sends requests; clones are the same connection. Never waits: what cannot be sent is resent or refused by the owner.
+/// Sends requests; clones are the same connection. Never waits, and nothing is dropped in silence: a connection that takes no
+/// more ends, and its owner sends again what matters.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     requests: mpsc::Sender<Vec<u8>>,
+    broken: CancellationToken,
 }
 
 impl Link {
@@ -46,6 +51,7 @@ impl Link {
         request.encode(&mut frame);
         if self.requests.try_send(frame).is_err() {
             tracing::warn!("a request to a shim was not sent: it does not read or is gone");
+            self.broken.cancel();
         }
     }
 
@@ -65,9 +71,10 @@ impl Link {
         self.send(&Request::Stop { grace_ms: u32::try_from(grace_ms).unwrap_or(u32::MAX), by });
     }
 
-    /// Ends every process of the game.
+    /// Ends every process of the game. A shim that lives says so: [`LinkEvent::Alive`].
     pub(crate) fn kill(&self) {
         self.send(&Request::Kill);
+        self.send(&Request::Hello);
     }
 }
 
@@ -86,6 +93,7 @@ pub(crate) struct Task {
     shim: Option<OwnedFd>,
     requests: mpsc::Receiver<Vec<u8>>,
     events: mpsc::Sender<LinkEvent>,
+    broken: CancellationToken,
 }
 
 /// Connects and waits for the shim to say who it is.
@@ -100,12 +108,12 @@ pub(crate) async fn open(stream: StdStream) -> io::Result<Opened> {
     if newest < message::VERSION_MIN || oldest > message::VERSION_MAX {
         return Err(io::Error::other(format!("the shim speaks versions {oldest} to {newest} only")));
     }
-    let pid = i32::try_from(hello.shim_pid).ok().and_then(Pid::from_raw);
-    let shim = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let shim = shim::open(hello.shim_pid);
     let (link, requests) = mpsc::channel(REQUESTS_MAX);
     let (sender, events) = mpsc::channel(EVENTS_MAX);
-    let task = Task { stream, buffer, shim, requests, events: sender };
-    Ok(Opened { hello, link: Link { requests: link }, events, task })
+    let broken = CancellationToken::new();
+    let task = Task { stream, buffer, shim, requests, events: sender, broken: broken.clone() };
+    Ok(Opened { hello, link: Link { requests: link, broken }, events, task })
 }
 
 async fn hello(stream: &mut UnixStream, buffer: &mut Vec<u8>) -> io::Result<Hello> {
@@ -133,15 +141,19 @@ fn next(buffer: &mut Vec<u8>) -> io::Result<Option<Reply>> {
 impl Task {
     /// Carries messages until the connection ends or nobody wants it any more.
     pub(crate) async fn run(mut self) {
-        if let Err(error) = self.carry().await {
-            tracing::debug!(%error, "connection to a shim ended");
+        let broken = self.broken.clone();
+        tokio::select! {
+            carried = self.carry() => if let Err(error) = carried {
+                tracing::debug!(%error, "connection to a shim ended");
+            },
+            () = broken.cancelled() => {}
         }
         // Nobody listens any more when the server has another connection or the node is stopping.
         if self.events.is_closed() {
             return;
         }
         let shim_alive = match self.shim.take() {
-            Some(pidfd) => !has_ended(pidfd).await,
+            Some(pidfd) => !shim::ended(Arc::new(pidfd), END_TIMEOUT).await,
             // Not known; the log's lock will tell.
             None => true,
         };
@@ -156,7 +168,8 @@ impl Task {
                 let event = match reply {
                     Reply::Doorbell { pos, .. } | Reply::Exited { pos, .. } => LinkEvent::Doorbell { pos },
                     Reply::Answer { request_id, outcome } => LinkEvent::Answered { id: request_id, outcome },
-                    Reply::Hello(_) | Reply::Unknown { .. } | Reply::Other { .. } => continue,
+                    Reply::Hello(_) => LinkEvent::Alive,
+                    Reply::Unknown { .. } | Reply::Other { .. } => continue,
                 };
                 if self.events.send(event).await.is_err() {
                     return Ok(());
@@ -175,13 +188,4 @@ impl Task {
             }
         }
     }
-}
-
-/// Waits for the end of a process: its pidfd becomes readable. By then the kernel has closed its files and freed its lock.
-async fn has_ended(pidfd: OwnedFd) -> bool {
-    let wait = move || {
-        let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
-        matches!(rustix::io::retry_on_intr(|| poll(&mut fds, Some(&END_TIMEOUT))), Ok(1..))
-    };
-    blocking(wait).await.unwrap_or(false)
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use engine::power::Settings;
 use engine::startup::Matcher;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process};
+use spool::message::RunState;
 use spool::ready::{Ready, Stage};
 use spool::spec::{Console, LaunchSpec, Rlimit, resource};
 use tokio::sync::mpsc;
@@ -23,7 +23,9 @@ use wire::remote::{ConsoleMode, Definition};
 use crate::config::Config;
 use crate::node::Node;
 use crate::runtime::cgroup::Leaf;
+use crate::runtime::leftovers::{Leftovers, RUN_VARIABLE};
 use crate::runtime::link::{self, Link, LinkEvent};
+use crate::runtime::shim::ShimProcess;
 use crate::server::launch::{self, DefinitionError};
 use crate::server::{FILES_DIR, LOG_DIR, Server};
 use crate::tasks::{Kind, Tasks, blocking};
@@ -32,8 +34,10 @@ use crate::tasks::{Kind, Tasks, blocking};
 const PTY: Console = Console::Pty { rows: 50, columns: 200 };
 /// How long a start waits for the panel's newest definition before it goes on with the one kept here.
 const DEFINITION_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a shim may take to say how the start went.
-const START_TIMEOUT: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+/// How long a shim may take to say how the start went. After that it is looked for as long as it holds the log.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause between two looks for a shim whose start takes that long.
+const LATE_PAUSE: Duration = Duration::from_secs(1);
 /// Pause between tries to reach a shim that has just started.
 const CONNECT_PAUSE: Duration = Duration::from_millis(20);
 /// How long that is tried before it counts as unreachable.
@@ -44,8 +48,6 @@ const OPEN_FILES_MAX: u64 = 65_536;
 const UMASK: u32 = 0o027;
 /// How little the kernel should think of ending a shim for memory.
 const SHIM_OOM_SCORE: i32 = -900;
-/// Marks every process of a server, for finding what a dead shim left behind.
-const RUN_VARIABLE: &str = "QUARTERDECK_RUN";
 
 /// Why there is no process; the text goes to the console and to whoever asked.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,8 @@ pub(crate) enum LaunchError {
     Limits(io::Error),
     #[error("the shim cannot be started: {0}")]
     Shim(io::Error),
+    #[error("its start took more than {} s and came to nothing", START_TIMEOUT.as_secs())]
+    Late,
     #[error("{text}")]
     Refused {
         /// A sentence for people.
@@ -80,6 +84,8 @@ pub(crate) struct Holder {
     /// The game.
     pub(crate) pid: u32,
     pub(crate) shim_pid: u32,
+    /// What the game is doing, as its shim sees it.
+    pub(crate) state: RunState,
     pub(crate) start_ticks: u64,
     pub(crate) run_id: [u8; 16],
 }
@@ -144,17 +150,92 @@ pub(crate) async fn launch(
         return Err(LaunchError::Unwanted);
     }
     let run_id = spec.run_id;
-    let started = {
-        let (program, short) = (node.shim.clone(), server.id().short());
-        blocking(move || start(&program, &short, &spec))
-    };
-    let pid = started.await.map_err(LaunchError::Shim)??;
-    let given_up_at = Instant::now() + CONNECT_TIMEOUT;
-    loop {
-        match find(&node.tasks, server.id(), server.dir()).await {
-            // On its way out, or too busy to answer.
-            Found::Unreachable if Instant::now() < given_up_at => tokio::time::sleep(CONNECT_PAUSE).await,
-            found => return Ok(Launched { found, run_id, pid, leaf, kept, newer: fetched }),
+    let site = Site { tasks: &node.tasks, id: server.id(), dir: server.dir(), leaf: &leaf };
+    match site.start(&node.shim, spec, START_TIMEOUT, &unwanted).await {
+        Ok((found, pid)) => Ok(Launched { found, run_id, pid, leaf, kept, newer: fetched }),
+        Err(error) => {
+            leaf.remove();
+            Err(error)
+        }
+    }
+}
+
+/// How far a start came.
+enum Started {
+    /// The game's program runs; its pid.
+    Running(u32),
+    /// Nobody has said so yet, or somebody else holds the log.
+    Unclear(LaunchError),
+}
+
+/// Where a game is started.
+struct Site<'a> {
+    tasks: &'a Tasks,
+    id: ServerId,
+    dir: &'a Path,
+    leaf: &'a Leaf,
+}
+
+impl Site<'_> {
+    /// Starts a shim and joins it. An error means that nothing holds the log.
+    async fn start(
+        &self,
+        program: &Path,
+        spec: LaunchSpec,
+        limit: Duration,
+        unwanted: &CancellationToken,
+    ) -> Result<(Found, u32), LaunchError> {
+        let started = {
+            let (program, short) = (program.to_owned(), self.id.short());
+            blocking(move || start(&program, &short, &spec, limit))
+        };
+        match started.await.map_err(LaunchError::Shim)?? {
+            Started::Running(pid) => Ok((self.join().await, pid)),
+            Started::Unclear(error) => {
+                tracing::warn!(server = %self.id, %error, "looking who holds the log");
+                self.join_late(error, unwanted).await
+            }
+        }
+    }
+
+    async fn join(&self) -> Found {
+        let given_up_at = Instant::now() + CONNECT_TIMEOUT;
+        loop {
+            match find(self.tasks, self.id, self.dir).await {
+                // On its way out, or too busy to answer.
+                Found::Unreachable if Instant::now() < given_up_at => tokio::time::sleep(CONNECT_PAUSE).await,
+                found => return found,
+            }
+        }
+    }
+
+    /// Looks as long as somebody holds the log: a game may still come of it. Once it is unwanted, its holder is ended.
+    async fn join_late(&self, error: LaunchError, unwanted: &CancellationToken) -> Result<(Found, u32), LaunchError> {
+        loop {
+            match find(self.tasks, self.id, self.dir).await {
+                Found::Running(holder) => {
+                    let pid = holder.pid;
+                    return Ok((Found::Running(holder), pid));
+                }
+                Found::Nobody => {
+                    let no_mercy = CancellationToken::new();
+                    Leftovers::of(self.id, self.dir, self.leaf.clone()).end(Duration::ZERO, no_mercy).await;
+                    return Err(if unwanted.is_cancelled() { LaunchError::Unwanted } else { error });
+                }
+                Found::Unreachable => {}
+            }
+            if unwanted.is_cancelled() {
+                self.leaf.kill();
+                let log = self.dir.join(LOG_DIR);
+                let ended = blocking(move || ShimProcess::holding(&log).map(ShimProcess::end)).await;
+                tracing::warn!(server = %self.id, ended = matches!(ended, Ok(Some(()))), "ended a start that nobody wants any more");
+            }
+            // Cancelled already, this would not wait; the holder's end takes a moment.
+            if unwanted.is_cancelled() {
+                tokio::time::sleep(CONNECT_PAUSE).await;
+            } else {
+                let _ = tokio::time::timeout(LATE_PAUSE, unwanted.cancelled()).await;
+            }
         }
     }
 }
@@ -166,7 +247,8 @@ fn prepare(node: &Node, dir: &Path, short: &str, definition: &Definition) -> Res
     let command = launch::command(definition, &files, &node.program)?;
     let leaf = node.machine.leaf(short, &definition.settings.build).map_err(LaunchError::Limits)?;
     let mut env: BTreeMap<String, String> = command.env;
-    env.insert(RUN_VARIABLE.to_owned(), definition.settings.uuid.to_string());
+    env.remove(RUN_VARIABLE);
+    let mark = (RUN_VARIABLE.as_bytes().to_vec(), dir.as_os_str().as_encoded_bytes().to_vec());
     let same = |resource, value| Rlimit { resource, soft: value, hard: value };
     let files_max = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(OPEN_FILES_MAX);
     let spec = LaunchSpec {
@@ -174,7 +256,7 @@ fn prepare(node: &Node, dir: &Path, short: &str, definition: &Definition) -> Res
         log_dir: dir.join(LOG_DIR),
         socket_dir: dir.to_owned(),
         argv: command.argv.into_iter().map(String::into_bytes).collect(),
-        env: env.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect(),
+        env: env.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).chain([mark]).collect(),
         cwd: files,
         console: match definition.process_configuration.console {
             ConsoleMode::Pty => PTY,
@@ -193,7 +275,7 @@ fn prepare(node: &Node, dir: &Path, short: &str, definition: &Definition) -> Res
 }
 
 /// Runs the shim and waits for its one answer: the game's pid. The shim detaches itself, so what is waited for is its first process only.
-fn start(program: &Path, short: &str, spec: &LaunchSpec) -> Result<u32, LaunchError> {
+fn start(program: &Path, short: &str, spec: &LaunchSpec, limit: Duration) -> Result<Started, LaunchError> {
     let mut child = Command::new(program)
         .arg(short)
         .env_clear()
@@ -210,16 +292,21 @@ fn start(program: &Path, short: &str, spec: &LaunchSpec) -> Result<u32, LaunchEr
     let mut answer = Vec::new();
     if let Some(mut stdout) = child.stdout.take() {
         let mut fds = [PollFd::new(&stdout, PollFlags::IN)];
-        if !matches!(rustix::io::retry_on_intr(|| poll(&mut fds, Some(&START_TIMEOUT))), Ok(1..)) {
-            // Before its answer the shim is still this child; whatever it began ends with it.
+        let limit = Timespec {
+            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: limit.subsec_nanos().into(),
+        };
+        if !matches!(rustix::io::retry_on_intr(|| poll(&mut fds, Some(&limit))), Ok(1..)) {
+            // This ends a shim that has not detached itself yet. One that has goes on, and holds the log: its own first process is
+            // gone by then, and only waited for.
             child.kill().and_then(|()| child.wait()).map_err(LaunchError::Shim)?;
-            return Err(LaunchError::Shim(io::Error::new(io::ErrorKind::TimedOut, "it does not answer")));
+            return Ok(Started::Unclear(LaunchError::Late));
         }
         stdout.read_to_end(&mut answer).map_err(LaunchError::Shim)?;
     }
     child.wait().map_err(LaunchError::Shim)?;
     match Ready::decode(&answer) {
-        Ok(Ready::Ok { game_pid, .. }) => Ok(game_pid),
+        Ok(Ready::Ok { game_pid, .. }) => Ok(Started::Running(game_pid)),
         Ok(Ready::Failed { stage, errno, text }) => {
             let reason = io::Error::from_raw_os_error(errno);
             let program = spec.argv.first().map(|name| String::from_utf8_lossy(name)).unwrap_or_default();
@@ -227,9 +314,13 @@ fn start(program: &Path, short: &str, spec: &LaunchSpec) -> Result<u32, LaunchEr
                 Stage::Exec => format!("`{program}` cannot be run: {reason}; correct the start command"),
                 _ => format!("the start failed at `{stage}`: {text}"),
             };
-            Err(LaunchError::Refused { text })
+            match stage {
+                Stage::Locked => Ok(Started::Unclear(LaunchError::Refused { text })),
+                _ => Err(LaunchError::Refused { text }),
+            }
         }
-        Err(error) => Err(LaunchError::Shim(io::Error::other(error))),
+        // It ended on the way; what it had begun may be there.
+        Err(error) => Ok(Started::Unclear(LaunchError::Shim(io::Error::other(error)))),
     }
 }
 
@@ -244,6 +335,7 @@ async fn connect(tasks: &Tasks, id: ServerId, dir: &Path) -> io::Result<Holder> 
         events: opened.events,
         pid: hello.game_pid,
         shim_pid: hello.shim_pid,
+        state: hello.state,
         start_ticks: hello.start_ticks,
         run_id: hello.run_id,
     })
@@ -269,51 +361,6 @@ pub(crate) async fn find(tasks: &Tasks, id: ServerId, dir: &Path) -> Found {
                 }
             }
         }
-    }
-}
-
-/// Lets a shim go on that somebody has stopped; its game may do that as long as both run as one user.
-pub(crate) fn wake_shim(pid: u32) {
-    signal(pid, Signal::CONT);
-}
-
-/// Ends a shim that does not do its work. Its game gets SIGTERM from the kernel; the rest is swept up when the shim is gone.
-pub(crate) fn end_shim(pid: u32) {
-    signal(pid, Signal::KILL);
-}
-
-fn signal(pid: u32, signal: Signal) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // It may have ended meanwhile, which is what is wanted.
-        let _ = kill_process(pid, signal);
-    }
-}
-
-/// Ends every process that carries a server's mark. For runs whose shim is gone and with it the tree.
-pub(crate) async fn kill_leftovers(id: ServerId) {
-    let mark = format!("{RUN_VARIABLE}={id}").into_bytes();
-    let swept = blocking(move || {
-        let mut ended = 0;
-        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            let Some(pid) = pid.and_then(Pid::from_raw) else { continue };
-            // Started from a console of a server, this program carries a mark itself.
-            if pid == rustix::process::getpid() {
-                continue;
-            }
-            let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-            if environ.split(|byte| *byte == 0).any(|variable| variable == mark)
-                && kill_process(pid, Signal::KILL).is_ok()
-            {
-                ended += 1;
-            }
-        }
-        ended
-    });
-    match swept.await {
-        Ok(0) => {}
-        Ok(ended) => tracing::warn!(server = %id, ended, "ended processes that a lost shim left behind"),
-        Err(error) => tracing::error!(server = %id, %error, "looking for leftovers failed"),
     }
 }
 

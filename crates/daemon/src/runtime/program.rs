@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 
 /// Built by the build script as a static program.
 static SHIM: &[u8] = include_bytes!(env!("QUARTERDECK_SHIM"));
+/// How the name of every unpacked shim begins, whichever build it is.
+pub(crate) const NAME_PREFIX: &str = "shim-";
 /// Hexadecimal digits of the checksum in the file's name.
 const NAME_DIGITS: usize = 16;
 
@@ -22,11 +24,11 @@ pub(crate) fn unpack(dir: &Path) -> io::Result<PathBuf> {
     });
     digest.truncate(NAME_DIGITS);
     std::fs::create_dir_all(dir)?;
-    let path = dir.join(format!("shim-{digest}"));
+    let path = dir.join(format!("{NAME_PREFIX}{digest}"));
     if path.metadata().is_ok_and(|meta| meta.len() == SHIM.len() as u64) {
         return Ok(path);
     }
-    let new = dir.join(format!("shim-{digest}.{}", std::process::id()));
+    let new = dir.join(format!("{NAME_PREFIX}{digest}.{}", std::process::id()));
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o755).open(&new)?;
     file.write_all(SHIM)?;
     file.sync_all()?;

@@ -15,35 +15,31 @@ use engine::startup::Matcher;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use spool::message::StopBy;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use wire::remote::{Definition, StatusChange, StopKind};
 use wire::server::{PowerAction, State};
 
 use crate::clock;
-use crate::log::{Entry, News, Tail};
+use crate::log::{News, Tail};
 use crate::node::Node;
 use crate::remote::Report;
 use crate::runtime::cgroup::Leaf;
 use crate::runtime::link::{Link, LinkEvent};
 use crate::runtime::process::{self, Found, LaunchError, Launched};
+use crate::runtime::shim::{self, ShimProcess};
+use crate::server::commands::PendingCommand;
 use crate::server::journal::Journal;
 use crate::server::record::{RunRecord, replace};
+use crate::server::run::Scanned;
 use crate::server::{Asker, DEFINITION_FILE, Refused, RefusedKind, Reply, Server, Standing};
 use crate::tasks::blocking;
-
-/// Commands that wait for the shim's answer; one more is refused.
-const COMMANDS_MAX: usize = 128;
-// After a lost connection they are sent again, and the shim must still know which of them it has done.
-const _: () = assert!(COMMANDS_MAX * 2 <= spool::message::KNOWN_IDS, "the rest is for notes, which share the numbers");
 
 /// How long a stopping node waits for the answers of a shim.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a command waits for the shim's answer.
-const COMMAND_TIMEOUT_MS: u64 = 10_000;
-/// Kills, one a second, after which a shim that does not carry them out is ended itself.
-const SHIM_KILLS_MAX: u32 = 4;
+/// How long a shim that was told to kill may give no sign of life before it is ended itself.
+const SHIM_SILENCE_MAX_MS: u64 = 5_000;
 
 /// What people ask of a server.
 #[derive(Debug)]
@@ -65,30 +61,23 @@ pub(super) const EVERYTHING: u64 = u64::MAX;
 
 /// One run of the game.
 pub(super) struct Run {
-    pub(super) id: [u8; 16],
+    /// Not known while its shim has not said so.
+    pub(super) id: Option<[u8; 16]>,
     /// How it ended, as the log says.
     pub(super) exit: Option<spool::ExitPayload>,
     pub(super) leaf: Leaf,
     /// Its shim, while one is known to live.
-    pub(super) shim_pid: Option<u32>,
-    /// How often its end was demanded.
-    pub(super) kills: u32,
+    pub(super) shim: Option<ShimProcess>,
+    /// In which boot of the machine it began, if that is known.
+    pub(super) boot_id: String,
+    /// Since when the shim owes a sign of life: it was told to kill. On the monotonic clock.
+    pub(super) silent_since_ms: Option<u64>,
 }
 
 /// A power action that the engine has not answered yet.
 pub(super) struct PendingPower {
     action: PowerAction,
     asker: Asker,
-    reply: Reply,
-}
-
-/// A command that the shim has not answered yet.
-pub(super) struct PendingCommand {
-    text: String,
-    asker: Asker,
-    /// It is the configured stop command.
-    stops: bool,
-    asked_mono_ms: u64,
     reply: Reply,
 }
 
@@ -113,6 +102,14 @@ pub(crate) struct Actor {
     /// Cancelled when what is being launched is to end before it has begun.
     unwanted: CancellationToken,
     pub(super) reconnecting: Option<BoxFuture<'static, Found>>,
+    /// Ends the pause before the next try to reach a shim.
+    pub(super) nudge: Arc<Notify>,
+    /// Whether the log says that the run found at the daemon's start had become ready before.
+    pub(super) scanning: Option<BoxFuture<'static, Scanned>>,
+    /// What the run has left behind is ending; gives how the run itself ended, if anybody saw it.
+    pub(super) sweeping: Option<BoxFuture<'static, Option<spool::ExitPayload>>>,
+    /// Cancelled when that is to be killed at once.
+    pub(super) no_mercy: CancellationToken,
     pub(super) replies: HashMap<u64, PendingPower>,
     /// By number, which is the order they were asked in.
     pub(super) commands: BTreeMap<u64, PendingCommand>,
@@ -142,6 +139,10 @@ impl Actor {
             launching: None,
             unwanted: CancellationToken::new(),
             reconnecting: None,
+            nudge: Arc::default(),
+            scanning: None,
+            sweeping: None,
+            no_mercy: CancellationToken::new(),
             replies: HashMap::new(),
             commands: BTreeMap::new(),
             // Unique across restarts of the daemon: the shim and the log remember ids of requests.
@@ -152,16 +153,12 @@ impl Actor {
     }
 
     /// Takes up what an earlier daemon left, then serves until the server is deleted or the node stops. Games go on.
-    /// `newest` is what stands before the place where the tail begins.
-    pub(crate) async fn run(mut self, found: Found, newest: Vec<Entry>, mut mailbox: mpsc::Receiver<Event>) {
+    pub(crate) async fn run(mut self, found: Found, mut mailbox: mpsc::Receiver<Event>) {
         let cancel = self.node.tasks.cancel_token();
         self.take_up(found).await;
-        if self.is_ready_by(&newest) {
-            self.input(Input::ReadyMatched).await;
-        }
-        drop(newest);
         loop {
             self.look();
+            let journal_due = self.journal.next_tick().map(tokio::time::Instant::from);
             let deadline = self.power.deadline().map(clock::instant);
             let commands_due = self.commands_due().map(clock::instant);
             tokio::select! {
@@ -171,9 +168,12 @@ impl Actor {
                 looked = slot(&mut self.looking) => self.looked(looked).await,
                 launched = slot(&mut self.launching) => self.launched(launched).await,
                 found = slot(&mut self.reconnecting) => self.take_up(found).await,
+                exit = slot(&mut self.sweeping) => self.ended(exit).await,
+                scanned = slot(&mut self.scanning) => self.scanned(scanned).await,
                 event = heard(&mut self.link_events) => self.heard(event).await,
                 () = until(deadline) => self.input(Input::Time).await,
                 () = until(commands_due) => self.give_up_commands(),
+                () = until(journal_due) => self.tick_journal().await,
                 else => return,
             }
             if self.is_deleted().await {
@@ -182,10 +182,10 @@ impl Actor {
         }
     }
 
-    /// The node stops: what the shim has carried out goes on the record before this ends.
+    /// The node stops: what the shim has carried out goes on the record before this ends, and our last lines into the log.
     async fn drain(mut self) {
         let answers = async {
-            while !self.commands.is_empty() {
+            while self.awaits_answers() || self.journal.is_unanswered() {
                 let event = heard(&mut self.link_events).await;
                 self.heard(event).await;
             }
@@ -215,40 +215,6 @@ impl Actor {
                 self.input(Input::Request { id, action: PowerAction::Kill, wait_ms: 0 }).await;
             }
         }
-    }
-
-    fn command(&mut self, text: String, asker: Asker, reply: Reply) {
-        let refusal = match (&self.link, self.power.state()) {
-            _ if self.server.status().borrow().standing == Standing::Suspended => {
-                Some(Refused::new(RefusedKind::Suspended, "the server is suspended; commands are not taken"))
-            }
-            (_, State::Offline) => Some(Refused::new(RefusedKind::Offline, "the server is offline; start it first")),
-            (None, _) => Some(Refused::new(
-                RefusedKind::Offline,
-                "the server cannot take commands right now; try again in a moment",
-            )),
-            (Some(_), _) if self.commands.len() >= COMMANDS_MAX => {
-                Some(Refused::new(RefusedKind::Busy, "the server has too many commands waiting; try again in a moment"))
-            }
-            _ => None,
-        };
-        if let Some(refused) = refusal {
-            // Whoever asked may be gone.
-            let _ = reply.send(Err(refused));
-            return;
-        }
-        let stop = &self.definition.process_configuration.stop;
-        let stops = stop.kind == StopKind::Command && text.trim() == stop.value.trim();
-        let id = self.id();
-        self.write(id, PendingCommand { text, asker, stops, asked_mono_ms: clock::mono_ms(), reply });
-    }
-
-    pub(super) fn write(&mut self, id: u64, command: PendingCommand) {
-        if let Some(link) = &self.link {
-            let user = command.asker.user.map(|user| user.to_string()).unwrap_or_default();
-            link.write(id, &user, format!("{}\n", command.text).as_bytes());
-        }
-        self.commands.insert(id, command);
     }
 
     async fn configure(&mut self, definition: Definition) {
@@ -338,6 +304,12 @@ impl Actor {
         }
     }
 
+    async fn tick_journal(&mut self) {
+        self.journal.tick().await;
+        // A disk that was full may have taken the gap.
+        self.look_for(EVERYTHING);
+    }
+
     async fn launch(&mut self) {
         self.unwanted = CancellationToken::new();
         if self.reconnecting.is_some() {
@@ -357,7 +329,7 @@ impl Actor {
                 if let Some(definition) = newer.filter(|_| Arc::ptr_eq(&kept, &self.definition)) {
                     self.configure(definition).await;
                 }
-                self.run = Some(Run { id: run_id, exit: None, leaf, shim_pid: None, kills: 0 });
+                self.run = Some(Run::new(Some(run_id), leaf));
                 self.take_up(found).await;
                 self.input(Input::LaunchOk { pid }).await;
             }
@@ -373,7 +345,8 @@ impl Actor {
         }
     }
 
-    fn ask_to_stop(&mut self, grace_ms: u64) {
+    /// Without a connection the stop waits for it, with what is left of its grace: see [`Actor::take_up`].
+    pub(super) fn ask_to_stop(&mut self, grace_ms: u64) {
         let stop = &self.definition.process_configuration.stop;
         let text = format!("{}\n", stop.value);
         let by = match stop.kind {
@@ -383,65 +356,43 @@ impl Actor {
         };
         match &self.link {
             Some(link) => link.stop(grace_ms, by),
-            None => tracing::warn!(server = %self.server.id(), "no shim to pass the stop on to; the deadline stands"),
+            None => {
+                tracing::warn!(server = %self.server.id(), "no shim to pass the stop on to; it is when there is one");
+            }
         }
     }
 
-    /// Ends every process of the game. A shim that a game has stopped is woken; one that does not act after several demands is
+    /// Ends every process of the game. A shim that somebody has stopped is woken; one that gives no sign of life for too long is
     /// ended itself, and what it held is swept up when it is gone.
     fn kill(&mut self) {
+        self.no_mercy.cancel();
         if let Some(link) = &self.link {
             link.kill();
         }
         let Some(run) = &mut self.run else { return };
         run.leaf.kill();
-        run.kills += 1;
-        // Without a connection nobody knows whose pid it is by now.
-        if let Some(shim_pid) = run.shim_pid.filter(|_| self.link.is_some()) {
-            if run.kills > SHIM_KILLS_MAX {
-                tracing::error!(server = %self.server.id(), shim_pid, "the shim does not carry out the kill; ending it");
-                process::end_shim(shim_pid);
+        let now_ms = clock::mono_ms();
+        let silent_ms = now_ms - *run.silent_since_ms.get_or_insert(now_ms);
+        if let Some(shim) = run.shim {
+            if silent_ms >= SHIM_SILENCE_MAX_MS {
+                tracing::error!(server = %self.server.id(), pid = shim.pid, silent_ms, "the shim gives no sign of life; ending it");
+                shim.end();
             } else {
-                process::wake_shim(shim_pid);
+                shim.wake();
             }
         }
-    }
-
-    /// When the oldest command has waited long enough for the shim's answer.
-    fn commands_due(&self) -> Option<u64> {
-        self.commands.values().map(|command| command.asked_mono_ms + COMMAND_TIMEOUT_MS).min()
-    }
-
-    /// Tells whoever asked that their commands were not answered in time.
-    fn give_up_commands(&mut self) {
-        let now_ms = clock::mono_ms();
-        let late = self.commands.extract_if(.., |_, command| command.asked_mono_ms + COMMAND_TIMEOUT_MS <= now_ms);
-        for (_, command) in late {
-            let text = "the game's holder does not answer; whether the command reached the game is not known";
-            // Whoever asked may be gone.
-            let _ = command.reply.send(Err(Refused::new(RefusedKind::Failed, text)));
-        }
-    }
-
-    /// The shim has said what became of a command.
-    pub(super) async fn answered(&mut self, id: u64, result: Result<(), Refused>) {
-        let Some(PendingCommand { text, asker, stops, reply, .. }) = self.commands.remove(&id) else { return };
-        if result.is_ok() {
-            let details = serde_json::json!({ "command": text });
-            self.node.record(self.server.id(), asker, "server:console.command", Some(details));
-        }
-        let typed_stop = stops && result.is_ok();
-        // Whoever asked may be gone.
-        let _ = reply.send(result);
-        if typed_stop {
-            // Whoever types the stop command means a stop, not a crash.
-            self.input(Input::StopTyped).await;
-        }
+        self.nudge.notify_one();
     }
 
     pub(super) fn id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
+    }
+}
+
+impl Run {
+    pub(super) fn new(id: Option<[u8; 16]>, leaf: Leaf) -> Self {
+        Self { id, exit: None, leaf, shim: None, boot_id: shim::boot_id(), silent_since_ms: None }
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use wire::server::State;
 
+use crate::runtime::shim::ShimProcess;
 use crate::tasks::blocking;
 
 const FILE_NAME: &str = "run.json";
@@ -20,19 +21,40 @@ pub(crate) struct RunRecord {
     pub(crate) state: State,
     /// Whether a process is wanted: still, or again after a stop.
     pub(crate) wanted: bool,
+    /// Its shim, while one is known to live: for ending it even when it does not answer.
+    #[serde(default)]
+    pub(crate) shim: Option<ShimProcess>,
+    /// In which boot of the machine; empty if that is not known.
+    #[serde(default)]
+    pub(crate) boot_id: String,
 }
 
 impl RunRecord {
     /// The record in a server's folder, if there is a readable one.
     pub(crate) async fn load(dir: &Path) -> Option<Self> {
         let path = dir.join(FILE_NAME);
-        let bytes = blocking(move || std::fs::read(path)).await.ok()?.ok()?;
-        serde_json::from_slice(&bytes).ok()
+        let read = {
+            let path = path.clone();
+            blocking(move || std::fs::read(path)).await.and_then(|read| read)
+        };
+        match read.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)) {
+            Ok(record) => Some(record),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "the record of the last run cannot be read");
+                None
+            }
+        }
     }
 
     /// Whether it speaks of this run, or of one that was on its way and may be this one.
     pub(crate) fn is_of(&self, run_id: &str) -> bool {
         self.run_id.is_empty() || self.run_id == run_id
+    }
+
+    /// The run's id, unless it was on its way.
+    pub(crate) fn id(&self) -> Option<[u8; 16]> {
+        uuid::Uuid::parse_str(&self.run_id).ok().map(uuid::Uuid::into_bytes)
     }
 
     /// Puts it in place of the one before.

@@ -5,111 +5,185 @@
 use std::io;
 use std::time::Duration;
 
-use engine::power::{Exit, ExitKind, Input, Wanted};
+use engine::power::{Ending, Exit, ExitKind, Input, Wanted};
 use futures_util::FutureExt;
-use spool::message::Outcome;
+use spool::message::RunState;
+use tokio_util::sync::CancellationToken;
 use wire::ids::Seq;
 use wire::server::{PowerAction, State};
 
-use crate::log::Entry;
+use crate::clock;
+use crate::log::{self, Entry};
 use crate::runtime::cgroup::Leaf;
+use crate::runtime::leftovers::{LEFTOVER_GRACE, Leftovers};
 use crate::runtime::link::LinkEvent;
 use crate::runtime::process::{self, Found, Holder, hex};
+use crate::runtime::shim::{self, ShimProcess};
 use crate::server::actor::{Actor, EVERYTHING, Looked, Run};
 use crate::server::record::RunRecord;
-use crate::server::{LOG_DIR, Refused, RefusedKind, Server};
+use crate::server::{LOG_DIR, Server};
 use crate::stats::{self, Source};
 use crate::tasks::blocking;
 
 /// Pause between tries to reach a shim that holds the log but does not answer.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(2);
 
+/// Which run was looked through, and whether a line of it says that it is ready.
+pub(super) type Scanned = ([u8; 16], io::Result<bool>);
+
 impl Actor {
-    async fn attach(&mut self, holder: Holder, leaf: Leaf) {
-        let Holder { link, events, pid, shim_pid, start_ticks, run_id, .. } = holder;
+    /// What was found at a start of the daemon, behind a launch, or when a lost connection to a shim was made again.
+    pub(super) async fn take_up(&mut self, found: Found) {
+        match found {
+            Found::Running(holder) => self.join(holder).await,
+            Found::Unreachable => self.out_of_reach().await,
+            Found::Nobody if self.run.is_some() => self.gone(),
+            Found::Nobody => self.find_end().await,
+        }
+    }
+
+    /// A game whose shim answers: it goes on as if nothing had happened, also when an earlier daemon started it.
+    async fn join(&mut self, holder: Holder) {
+        let Holder { link, events, pid, shim_pid, state, start_ticks, run_id } = holder;
+        let record = match self.run {
+            Some(_) => None,
+            None => RunRecord::load(self.server.dir()).await.filter(|record| record.is_of(&hex(&run_id))),
+        };
+        let known = self.run.take();
+        let is_new = known.is_none();
+        let leaf = known.as_ref().map_or_else(|| self.leaf(), |run| run.leaf.clone());
         self.server.set_source(Some(Source { leaf: leaf.clone(), shim_pid, start_ticks }));
         self.server.update(|status| {
             status.pid = Some(pid);
             status.last_exit = None;
         });
         // When a lost connection was made again, its end may be read already.
-        let exit = self.run.take().filter(|run| run.id == run_id).and_then(|run| run.exit);
-        self.run = Some(Run { id: run_id, exit, leaf, shim_pid: Some(shim_pid), kills: 0 });
+        let exit = known.filter(|run| run.id == Some(run_id)).and_then(|run| run.exit);
+        self.run = Some(Run { exit, shim: ShimProcess::of(shim_pid), ..Run::new(Some(run_id), leaf) });
         self.shim_gone = false;
         self.journal.hand_to_shim(link.clone()).await;
         self.link = Some(link);
         self.link_events = Some(events);
         self.look_for(EVERYTHING);
-    }
-
-    /// What was found at a start of the daemon, behind a launch, or when a lost connection to a shim was made again.
-    pub(super) async fn take_up(&mut self, found: Found) {
-        match found {
-            Found::Running(holder) if self.run.as_ref().is_some_and(|run| run.id == holder.run_id) => {
-                let leaf = self.run.as_ref().map_or_else(|| self.leaf(), |run| run.leaf.clone());
-                self.attach(holder, leaf).await;
-                // What was sent and not answered is sent again under its number, which the shim carries out once.
-                for (id, command) in std::mem::take(&mut self.commands) {
-                    self.write(id, command);
-                }
-            }
-            Found::Running(holder) => self.adopt(holder).await,
-            Found::Unreachable => {
-                tracing::error!(server = %self.server.id(), "a shim holds the log but does not answer; trying again");
-                self.journal.hand_over().await;
-                let (node, server) = (self.node.clone(), self.server.clone());
-                self.reconnecting = Some(
-                    async move {
-                        tokio::time::sleep(RECONNECT_PAUSE).await;
-                        process::find(&node.tasks, server.id(), server.dir()).await
-                    }
-                    .boxed(),
-                );
-            }
-            Found::Nobody if self.run.is_some() => self.gone(),
-            Found::Nobody => self.find_end().await,
+        self.resend_commands();
+        if is_new {
+            tracing::info!(server = %self.server.id(), pid, ?state, "found running");
+            let input = adopted(record.as_ref(), Some(state));
+            self.input(input).await;
+            stats::first(&self.server).await;
+        } else {
+            self.agree(state).await;
         }
-    }
-
-    /// A game that an earlier daemon started, alive: it goes on as if nothing had happened.
-    async fn adopt(&mut self, holder: Holder) {
-        let record = RunRecord::load(self.server.dir()).await.filter(|record| record.is_of(&hex(&holder.run_id)));
-        let (state, wanted) = record.map_or((State::Running, true), |record| (record.state, record.wanted));
-        tracing::info!(server = %self.server.id(), pid = holder.pid, %state, "found running");
-        let leaf = self.leaf();
-        self.attach(holder, leaf).await;
-        self.input(adopted(state, wanted)).await;
-        stats::first(&self.server).await;
+        self.begin_scan(run_id);
+        self.remember().await;
         if !self.deleting.is_empty() {
             let id = self.id();
             self.input(Input::Request { id, action: PowerAction::Kill, wait_ms: 0 }).await;
         }
     }
 
+    /// What the shim of a known run says about the game is so. A stop that it has not heard of it hears now.
+    async fn agree(&mut self, state: RunState) {
+        match (state, self.power.state()) {
+            (RunState::Running, State::Stopping) => {
+                if let Some(until_ms) = self.power.grace_until() {
+                    self.ask_to_stop(until_ms.saturating_sub(clock::mono_ms()));
+                }
+            }
+            (RunState::Stopping, State::Starting | State::Running) => {
+                self.input(Input::AdoptedStopping { wanted: Wanted::Down, ending: Ending::Asked }).await;
+            }
+            (RunState::Killing, State::Starting | State::Running) => {
+                self.input(Input::AdoptedStopping { wanted: Wanted::Down, ending: Ending::Killed }).await;
+            }
+            _ => {}
+        }
+    }
+
+    /// A shim holds the log and does not answer. Its game is there all the same: it shows as what it was, and can be killed.
+    async fn out_of_reach(&mut self) {
+        self.journal.hand_over().await;
+        if self.run.is_none() {
+            tracing::error!(server = %self.server.id(), "a shim holds the log but does not answer; it is tried again until it does");
+            let record = RunRecord::load(self.server.dir()).await;
+            let leaf = self.leaf();
+            let run = Run::new(record.as_ref().and_then(RunRecord::id), leaf);
+            self.run = Some(Run { shim: record.as_ref().and_then(|record| record.shim), ..run });
+            self.input(adopted(record.as_ref(), None)).await;
+            if let Some(id) = self.run.as_ref().and_then(|run| run.id) {
+                self.begin_scan(id);
+            }
+        }
+        if let Some(run) = self.run.as_mut().filter(|run| !run.shim.is_some_and(ShimProcess::is_there)) {
+            let log = self.server.dir().join(LOG_DIR);
+            run.shim = blocking(move || ShimProcess::holding(&log)).await.unwrap_or_default();
+        }
+        let (node, server, nudge) = (self.node.clone(), self.server.clone(), self.nudge.clone());
+        self.reconnecting = Some(
+            async move {
+                // Whoever is nudged has something to look for; the pause's end is the ordinary case.
+                let _ = tokio::time::timeout(RECONNECT_PAUSE, nudge.notified()).await;
+                process::find(&node.tasks, server.id(), server.dir()).await
+            }
+            .boxed(),
+        );
+    }
+
     /// No shim lives at a start of the daemon: if there was a run, it ended while nobody looked, in front of its shim or with it.
     async fn find_end(&mut self) {
-        let Some(record) = RunRecord::load(self.server.dir()).await else {
-            if self.journal.take_back().await {
-                self.look_for(EVERYTHING);
-            }
-            return;
+        let record = RunRecord::load(self.server.dir()).await;
+        let exit = match &record {
+            Some(record) if !record.run_id.is_empty() => recorded_exit(&self.server, &record.run_id).await,
+            _ => None,
         };
-        if record.run_id.is_empty() {
-            if self.journal.take_back().await {
-                self.look_for(EVERYTHING);
+        if self.journal.take_back().await {
+            self.look_for(EVERYTHING);
+        }
+        let leaf = self.leaf();
+        let left = Leftovers::of(self.server.id(), self.server.dir(), leaf.clone()).exist().await;
+        let input = match &record {
+            Some(record) if !record.run_id.is_empty() => adopted(Some(record), None),
+            // Of a start that came to nothing, or of nothing that is known: it has no holder and cannot stay.
+            Some(_) if left => Input::AdoptedStopping { wanted: Wanted::Up, ending: Ending::Asked },
+            None if left => Input::AdoptedStopping { wanted: Wanted::Down, ending: Ending::Asked },
+            Some(_) => {
+                self.note(
+                    "The node was restarted while a start of this server was planned or under way; starting it."
+                        .to_owned(),
+                )
+                .await;
+                let id = self.id();
+                return self.input(Input::Request { id, action: PowerAction::Start, wait_ms: 0 }).await;
             }
-            self.note(
-                "The node was restarted while a start of this server was planned or under way; starting it.".to_owned(),
-            )
-            .await;
-            let id = self.id();
-            self.input(Input::Request { id, action: PowerAction::Start, wait_ms: 0 }).await;
+            None => return,
+        };
+        let boot_id = record.as_ref().map(|record| record.boot_id.clone()).unwrap_or_default();
+        self.run = Some(Run { boot_id, ..Run::new(record.as_ref().and_then(RunRecord::id), leaf) });
+        self.input(input).await;
+        self.sweep(exit).await;
+    }
+
+    /// Looks through what the run has printed before this daemon looked, for whether it is ready.
+    fn begin_scan(&mut self, run_id: [u8; 16]) {
+        if self.power.state() != State::Starting || self.launching.is_some() || self.matcher.is_empty() {
             return;
         }
-        let exit = recorded_exit(&self.server, &record.run_id).await;
-        self.input(adopted(record.state, record.wanted)).await;
-        let leaf = self.leaf();
-        self.ended(exit, &leaf).await;
+        let (dir, matcher, end) =
+            (self.server.dir().join(LOG_DIR), self.matcher.clone(), self.server.console().hub().next());
+        let scan = blocking(move || log::run_has_line(&dir, run_id, end, |text| matcher.matches(text)));
+        self.scanning = Some(scan.map(move |found| (run_id, found.and_then(|found| found))).boxed());
+    }
+
+    pub(super) async fn scanned(&mut self, (run_id, found): Scanned) {
+        match found {
+            Ok(true) if self.run.as_ref().is_some_and(|run| run.id == Some(run_id)) => {
+                self.input(Input::ReadyMatched).await;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!(server = %self.server.id(), %error, "what the game printed before cannot be looked through; it counts as running when its time is over");
+            }
+        }
     }
 
     fn leaf(&self) -> Leaf {
@@ -123,21 +197,16 @@ impl Actor {
     }
 
     pub(super) async fn heard(&mut self, event: LinkEvent) {
+        if let Some(run) = self.run.as_mut().filter(|_| !matches!(event, LinkEvent::Closed { .. })) {
+            run.silent_since_ms = None;
+        }
         match event {
             LinkEvent::Doorbell { pos } => self.look_for(pos),
             LinkEvent::Answered { id, outcome } => {
-                let result = match outcome {
-                    Outcome::Accepted | Outcome::AlreadyDone => Ok(()),
-                    Outcome::Busy => {
-                        Err((RefusedKind::Busy, "the game does not read its input; the command was not sent"))
-                    }
-                    Outcome::NotRunning => Err((RefusedKind::Offline, "the game is ending; the command was not sent")),
-                    Outcome::InputClosed => {
-                        Err((RefusedKind::Invalid, "the game has closed its input; the command was not sent"))
-                    }
-                };
-                self.answered(id, result.map_err(|(kind, text)| Refused::new(kind, text))).await;
+                self.journal.answered(id);
+                self.answered(id, outcome).await;
             }
+            LinkEvent::Alive => {}
             LinkEvent::Closed { shim_alive } => {
                 self.link = None;
                 self.link_events = None;
@@ -217,7 +286,7 @@ impl Actor {
                 Entry::Started(start) => {
                     // Output and end of an earlier run say nothing about this one.
                     ready = false;
-                    current = self.run.as_ref().is_some_and(|run| run.id == start.run_id);
+                    current = self.run.as_ref().is_some_and(|run| run.id == Some(start.run_id));
                     if let Some(run) = self.run.as_mut().filter(|_| current) {
                         run.exit = None;
                     }
@@ -232,32 +301,46 @@ impl Actor {
         ready
     }
 
-    /// The shim is gone and the log is read: the run is over.
+    /// The shim is gone and the log is read: the run is over when nothing of it is left.
     async fn finish(&mut self) {
         self.shim_gone = false;
-        let Some(run) = self.run.take() else { return };
+        let Some(run) = &mut self.run else { return };
+        run.shim = None;
+        let (exit, id) = (run.exit, run.id);
         self.server.set_source(None);
-        let unanswered: Vec<u64> = self.commands.keys().copied().collect();
-        for id in unanswered {
-            let text = "the game ended; whether it read the command is not known";
-            self.answered(id, Err(Refused::new(RefusedKind::Offline, text))).await;
-        }
-        let exit = match run.exit {
-            Some(exit) => Some(exit),
-            None => recorded_exit(&self.server, &hex(&run.id)).await,
+        self.end_commands();
+        let exit = match (exit, id) {
+            (None, Some(id)) => recorded_exit(&self.server, &hex(&id)).await,
+            (exit, _) => exit,
         };
-        self.ended(exit, &run.leaf).await;
+        if self.journal.take_back().await {
+            self.look_for(EVERYTHING);
+        }
+        self.sweep(exit).await;
     }
 
-    /// A run has ended; without `exit` nobody saw how, and its shim with it. Nothing of it may be left.
-    async fn ended(&mut self, exit: Option<spool::ExitPayload>, leaf: &Leaf) {
-        leaf.kill();
-        if exit.is_none() {
-            process::kill_leftovers(self.server.id()).await;
+    /// Sees to it that nothing of the run is left. A shim that has seen its game's end has done that itself; what one leaves that
+    /// was killed has had its SIGTERM from the kernel, and gets a while to save.
+    async fn sweep(&mut self, exit: Option<spool::ExitPayload>) {
+        let Some(run) = &self.run else { return };
+        let left = Leftovers::of(self.server.id(), self.server.dir(), run.leaf.clone());
+        if exit.is_none() && left.exist().await {
+            self.input(Input::Orphaned).await;
         }
-        let out_of_memory = leaf.out_of_memory();
-        leaf.remove();
-        self.journal.take_back().await;
+        self.no_mercy = CancellationToken::new();
+        // Stopping with no grace left: somebody has said kill.
+        let is_killed = self.power.state() == State::Stopping
+            && self.power.wanted() == Wanted::Down
+            && self.power.grace_until().is_none();
+        let grace = if exit.is_some() || is_killed { Duration::ZERO } else { LEFTOVER_GRACE };
+        self.sweeping = Some(left.end(grace, self.no_mercy.clone()).map(move |()| exit).boxed());
+    }
+
+    /// A run has ended, and nothing of it is left; without `exit` nobody saw how, and its shim with it.
+    pub(super) async fn ended(&mut self, exit: Option<spool::ExitPayload>) {
+        let Some(run) = self.run.take() else { return };
+        let out_of_memory = run.leaf.out_of_memory();
+        run.leaf.remove();
         let input = match exit {
             Some(exit) => {
                 let kind =
@@ -266,7 +349,11 @@ impl Actor {
             }
             None => {
                 self.journal.lost().await;
-                Input::Lost { reason: "the process that held the game was killed, or the machine restarted".to_owned() }
+                let reason = match shim::boot_id() {
+                    now if now != run.boot_id && !run.boot_id.is_empty() => "the machine was restarted",
+                    _ => "the process that held the game was killed",
+                };
+                Input::Lost { reason: reason.to_owned() }
             }
         };
         self.look_for(EVERYTHING);
@@ -281,9 +368,14 @@ impl Actor {
     /// Keeps what a daemon after us needs to know of the run.
     pub(super) async fn remember(&mut self) {
         let wanted = self.power.wanted() == Wanted::Up;
-        let run_id = self.run.as_ref().map(|run| hex(&run.id)).unwrap_or_default();
         let worth_it = self.run.is_some() || wanted;
-        let record = worth_it.then(|| RunRecord { run_id, state: self.power.state(), wanted });
+        let record = worth_it.then(|| RunRecord {
+            run_id: self.run.as_ref().and_then(|run| run.id.as_ref().map(hex)).unwrap_or_default(),
+            state: self.power.state(),
+            wanted,
+            shim: self.run.as_ref().and_then(|run| run.shim),
+            boot_id: self.run.as_ref().map(|run| run.boot_id.clone()).unwrap_or_default(),
+        });
         if self.remembered == record {
             return;
         }
@@ -310,10 +402,50 @@ async fn recorded_exit(server: &Server, run_id: &str) -> Option<spool::ExitPaylo
     exit.filter(|exit| hex(&exit.run_id) == run_id).map(|record| record.exit)
 }
 
-/// What the engine is told of a run that this daemon did not start.
-fn adopted(state: State, wanted: bool) -> Input {
-    match state {
-        State::Stopping => Input::AdoptedStopping { wanted: if wanted { Wanted::Up } else { Wanted::Down } },
-        state => Input::Adopted { matched: state != State::Starting },
+/// What the engine is told of a run that this daemon did not start. What its shim sees goes before what an earlier daemon wrote down:
+/// that may have ended before it could.
+fn adopted(record: Option<&RunRecord>, shim: Option<RunState>) -> Input {
+    let (state, wanted) = record.map_or((State::Running, true), |record| (record.state, record.wanted));
+    let was_stopping = state == State::Stopping;
+    let ending = match shim {
+        Some(RunState::Killing) => Some(Ending::Killed),
+        Some(RunState::Stopping) => Some(Ending::Asked),
+        Some(RunState::Running) => was_stopping.then_some(Ending::Unasked),
+        // Its end is its own, unless one was asked for.
+        Some(RunState::Ended) | None => was_stopping.then_some(Ending::Asked),
+    };
+    match ending {
+        Some(ending) => {
+            let wanted = if was_stopping && wanted { Wanted::Up } else { Wanted::Down };
+            Input::AdoptedStopping { wanted, ending }
+        }
+        None => Input::Adopted { matched: state != State::Starting },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(state: State, wanted: bool) -> RunRecord {
+        RunRecord { run_id: "x".to_owned(), state, wanted, shim: None, boot_id: String::new() }
+    }
+
+    #[test]
+    fn what_the_shim_sees_goes_before_what_was_written_down() {
+        let stopping = |wanted, ending| Input::AdoptedStopping { wanted, ending };
+        let running = record(State::Running, true);
+        assert_eq!(adopted(Some(&running), Some(RunState::Stopping)), stopping(Wanted::Down, Ending::Asked));
+        assert_eq!(adopted(Some(&running), Some(RunState::Killing)), stopping(Wanted::Down, Ending::Killed));
+        assert_eq!(adopted(Some(&running), Some(RunState::Running)), Input::Adopted { matched: true });
+        assert_eq!(adopted(Some(&running), Some(RunState::Ended)), Input::Adopted { matched: true });
+        assert_eq!(adopted(None, Some(RunState::Stopping)), stopping(Wanted::Down, Ending::Asked));
+        let starting = record(State::Starting, true);
+        assert_eq!(adopted(Some(&starting), Some(RunState::Running)), Input::Adopted { matched: false });
+        // A restart was asked for and its stop had not reached the shim: it does now.
+        let restarting = record(State::Stopping, true);
+        assert_eq!(adopted(Some(&restarting), Some(RunState::Running)), stopping(Wanted::Up, Ending::Unasked));
+        assert_eq!(adopted(Some(&restarting), Some(RunState::Stopping)), stopping(Wanted::Up, Ending::Asked));
+        assert_eq!(adopted(Some(&restarting), None), stopping(Wanted::Up, Ending::Asked));
     }
 }

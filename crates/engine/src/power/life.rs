@@ -1,7 +1,9 @@
 //! The life of a process: launched, ready, ended, and what follows an end that nobody asked for.
 
 use super::exit::SIGKILL;
-use super::{Effect, End, Exit, ExitKind, Phase, Power, Refusal, SUSPEND_GRACE_MS, Start, Wanted, note};
+use super::{
+    Effect, End, Ending, Exit, ExitKind, KILL_REPEAT_MS, Phase, Power, Refusal, SUSPEND_GRACE_MS, Start, Wanted, note,
+};
 
 impl Power {
     pub(super) fn launch(&mut self, start: Start, out: &mut Vec<Effect>) {
@@ -38,7 +40,7 @@ impl Power {
                 let launched_ms = *launched_ms;
                 self.enter(Phase::Running { launched_ms }, out);
             }
-            Phase::Offline { .. } | Phase::Running { .. } | Phase::Stopping { .. } => {}
+            Phase::Offline { .. } | Phase::Running { .. } | Phase::Orphaned { .. } | Phase::Stopping { .. } => {}
         }
     }
 
@@ -77,15 +79,33 @@ impl Power {
                 self.launched(now_ms, out);
             }
             Phase::Starting { .. } if matched => self.ready(out),
-            Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping { .. } => {}
+            Phase::Starting { .. } | Phase::Running { .. } | Phase::Orphaned { .. } | Phase::Stopping { .. } => {}
         }
     }
 
-    pub(super) fn adopted_stopping(&mut self, now_ms: u64, wanted: Wanted, out: &mut Vec<Effect>) {
-        if matches!(self.phase, Phase::Offline { .. }) {
-            self.wanted = if self.settings.suspended { Wanted::Down } else { wanted };
-            let kill_at_ms = now_ms.saturating_add(self.settings.grace_ms());
-            self.enter(Phase::Stopping { kill_at_ms, killed: false }, out);
+    /// Also of a process that counted as starting or running until its holder could be asked.
+    pub(super) fn adopted_stopping(&mut self, now_ms: u64, wanted: Wanted, ending: Ending, out: &mut Vec<Effect>) {
+        if !matches!(self.phase, Phase::Offline { .. } | Phase::Starting { .. } | Phase::Running { .. }) {
+            return;
+        }
+        let grace_ms = self.settings.grace_ms();
+        match ending {
+            Ending::Unasked => self.ask_to_stop(now_ms, grace_ms, out),
+            Ending::Asked => {
+                self.enter(Phase::Stopping { kill_at_ms: now_ms.saturating_add(grace_ms), killed: false }, out);
+            }
+            // Its holder is at it; it is told so again if that does not help.
+            Ending::Killed => {
+                self.enter(Phase::Stopping { kill_at_ms: now_ms.saturating_add(KILL_REPEAT_MS), killed: true }, out);
+            }
+        }
+        self.wanted = if self.settings.suspended { Wanted::Down } else { wanted };
+    }
+
+    pub(super) fn orphaned(&mut self, out: &mut Vec<Effect>) {
+        if let Phase::Starting { launched_ms, .. } | Phase::Running { launched_ms } = self.phase {
+            self.enter(Phase::Orphaned { launched_ms }, out);
+            out.push(Effect::Note(note::orphaned()));
         }
     }
 
@@ -93,7 +113,7 @@ impl Power {
         match self.phase {
             Phase::Offline { .. } => {}
             Phase::Launching { .. } => self.launch_failed(now_ms, reason, out),
-            Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping { .. } => {
+            Phase::Starting { .. } | Phase::Running { .. } | Phase::Orphaned { .. } | Phase::Stopping { .. } => {
                 out.push(Effect::Note(note::lost(&reason)));
                 self.exited(now_ms, Exit { kind: ExitKind::Lost, oom: false }, out);
             }
@@ -114,7 +134,7 @@ impl Power {
                     Some(_) => self.ended_as_asked(exit, false, out),
                 }
             }
-            Phase::Starting { launched_ms, .. } | Phase::Running { launched_ms } => {
+            Phase::Starting { launched_ms, .. } | Phase::Running { launched_ms } | Phase::Orphaned { launched_ms } => {
                 self.ended_by_itself(now_ms, launched_ms, exit, out);
             }
             Phase::Stopping { killed, .. } => self.ended_as_asked(exit, !killed, out),

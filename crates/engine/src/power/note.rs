@@ -38,6 +38,10 @@ pub(super) fn lost(reason: &str) -> String {
     format!("The server's process is out of reach: {reason}")
 }
 
+pub(super) fn orphaned() -> String {
+    "The process that held the server is gone; what it held is asked to end and gets a moment to save.".to_owned()
+}
+
 pub(super) fn restart_cancelled() -> String {
     "The planned restart is cancelled; the server stays down.".to_owned()
 }

@@ -64,14 +64,14 @@ impl Power {
             Phase::Launching { end: None, .. } | Phase::Starting { .. } | Phase::Running { .. } => {
                 Answer::Now(Err(Refusal::AlreadyRunning(self.state())))
             }
-            Phase::Launching { end: Some(_), .. } | Phase::Stopping { .. } => self.busy(),
+            Phase::Launching { end: Some(_), .. } | Phase::Orphaned { .. } | Phase::Stopping { .. } => self.busy(),
         }
     }
 
     fn restart(&mut self, now_ms: u64, id: u64, out: &mut Vec<Effect>) -> Answer {
         match self.phase {
             Phase::Offline { .. } => self.start(id, out),
-            Phase::Launching { .. } | Phase::Stopping { .. } => self.busy(),
+            Phase::Launching { .. } | Phase::Orphaned { .. } | Phase::Stopping { .. } => self.busy(),
             Phase::Starting { .. } | Phase::Running { .. } => {
                 self.crashes_in_a_row = 0;
                 self.ask_to_stop(now_ms, self.settings.grace_ms(), out);
@@ -89,6 +89,7 @@ impl Power {
                 self.end_launch(End::Stop { grace_ms }, &Refusal::Preempted(PowerAction::Stop), out);
             }
             Phase::Starting { .. } | Phase::Running { .. } => self.ask_to_stop(now_ms, grace_ms, out),
+            Phase::Orphaned { .. } => self.expect_end(now_ms, grace_ms, out),
             // It is stopping for a restart: this takes the start out of it.
             Phase::Stopping { .. } if self.wanted == Wanted::Up => out.push(Effect::Note(note::restart_cancelled())),
             Phase::Launching { end: Some(_), .. } | Phase::Stopping { .. } => return Err(Refusal::Busy(self.state())),
@@ -112,7 +113,9 @@ impl Power {
         match self.phase {
             Phase::Offline { .. } => self.cancel_restart(out),
             Phase::Launching { .. } => self.end_launch(End::Kill, &Refusal::Preempted(PowerAction::Kill), out),
-            Phase::Starting { .. } | Phase::Running { .. } | Phase::Stopping { .. } => self.kill_all(now_ms, out),
+            Phase::Starting { .. } | Phase::Running { .. } | Phase::Orphaned { .. } | Phase::Stopping { .. } => {
+                self.kill_all(now_ms, out);
+            }
         }
         Answer::Now(Ok(()))
     }
@@ -136,6 +139,11 @@ impl Power {
         let kill_at_ms = now_ms.saturating_add(grace_ms);
         self.enter(Phase::Stopping { kill_at_ms, killed: false }, out);
         out.push(Effect::AskToStop { grace_ms });
+    }
+
+    /// It is ending already, and nobody is there to pass anything on: this only makes the end one that was asked for.
+    fn expect_end(&mut self, now_ms: u64, grace_ms: u64, out: &mut Vec<Effect>) {
+        self.enter(Phase::Stopping { kill_at_ms: now_ms.saturating_add(grace_ms), killed: false }, out);
     }
 
     pub(super) fn kill_all(&mut self, now_ms: u64, out: &mut Vec<Effect>) {
@@ -170,6 +178,7 @@ impl Power {
             Phase::Offline { .. } => return self.cancel_restart(out),
             Phase::Launching { .. } => self.end_launch(End::Stop { grace_ms }, &Refusal::Suspended, out),
             Phase::Starting { .. } | Phase::Running { .. } => self.ask_to_stop(now_ms, grace_ms, out),
+            Phase::Orphaned { .. } => self.expect_end(now_ms, grace_ms, out),
             Phase::Stopping { kill_at_ms, .. } => *kill_at_ms = now_ms.saturating_add(grace_ms).min(*kill_at_ms),
         }
         self.wanted = Wanted::Down;

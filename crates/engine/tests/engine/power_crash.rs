@@ -1,6 +1,6 @@
 //! Ends nobody asked for, processes lost and found, and suspension, as transcripts.
 
-use engine::power::{CrashPolicy, Effect, Exit, ExitKind, Input, Refusal, Settings, Wanted};
+use engine::power::{CrashPolicy, Effect, Ending, Exit, ExitKind, Input, Refusal, Settings, Wanted};
 use wire::server::PowerAction::{Kill, Restart, Start, Stop};
 use wire::server::State::{Offline, Running, Starting, Stopping};
 
@@ -208,16 +208,63 @@ fn a_process_that_was_found_alive_goes_on() {
 fn a_process_that_was_found_stopping_is_no_crash_when_it_ends_and_is_not_asked_again() {
     for (wanted, follows) in [(Wanted::Down, false), (Wanted::Up, true)] {
         let mut case = Case::offline();
-        assert_eq!(case.give(Input::AdoptedStopping { wanted }), [changed(Offline, Stopping)]);
+        assert_eq!(case.give(Input::AdoptedStopping { wanted, ending: Ending::Asked }), [changed(Offline, Stopping)]);
         assert_eq!(case.power.deadline(), Some(case.now_ms + GRACE_MS));
-        assert_eq!(case.give(Input::AdoptedStopping { wanted }), []);
+        assert_eq!(case.give(Input::AdoptedStopping { wanted, ending: Ending::Asked }), []);
         let effects = case.give(Input::Exited(CRASH));
         assert_eq!(effects.contains(&Effect::Launch), follows);
         assert!(effects.contains(&changed(Stopping, Offline)));
     }
     let mut case = Case::new(Settings { suspended: true, ..settings() });
-    case.give(Input::AdoptedStopping { wanted: Wanted::Up });
+    case.give(Input::AdoptedStopping { wanted: Wanted::Up, ending: Ending::Asked });
     assert_eq!(case.give(Input::Exited(CRASH)), [changed(Stopping, Offline)]);
+}
+
+#[test]
+fn a_stop_that_never_reached_the_process_is_asked_for_when_it_is_found() {
+    for mut case in [Case::offline(), Case::running()] {
+        let state = case.power.state();
+        let unasked = Input::AdoptedStopping { wanted: Wanted::Up, ending: Ending::Unasked };
+        assert_eq!(case.give(unasked), [changed(state, Stopping), Effect::AskToStop { grace_ms: GRACE_MS }]);
+        assert_eq!(case.power.grace_until(), Some(case.now_ms + GRACE_MS));
+        assert!(case.give(Input::Exited(CRASH)).contains(&Effect::Launch), "a restart stays one");
+    }
+}
+
+#[test]
+fn a_process_that_was_found_being_killed_did_not_outlive_its_grace() {
+    let mut case = Case::offline();
+    case.give(Input::AdoptedStopping { wanted: Wanted::Down, ending: Ending::Killed });
+    assert_eq!(case.power.grace_until(), None);
+    assert_eq!(case.due(), [Effect::KillAll], "its holder is told again");
+    let killed = Exit { kind: ExitKind::Signal(9), oom: false };
+    assert_eq!(case.give(Input::Exited(killed)), [changed(Stopping, Offline)]);
+}
+
+#[test]
+fn what_a_lost_holder_leaves_shows_as_stopping_and_its_end_is_a_crash_unless_asked_for() {
+    let orphaned = || {
+        let mut case = Case::running();
+        assert_eq!(without_notes(case.give(Input::Orphaned)), [changed(Running, Stopping)]);
+        assert_eq!(case.power.deadline(), None);
+        case
+    };
+    let lost = || Input::Lost { reason: "r".into() };
+    assert!(matches!(orphaned().give(lost()).last(), Some(Effect::Crashed { .. })));
+    for action in [Start, Restart] {
+        assert_eq!(orphaned().ask(action), [refused(2, Refusal::Busy(Stopping))], "{action}");
+    }
+    let mut case = orphaned();
+    assert_eq!(case.ask(Stop), [done(2)], "there is nobody to pass it on to");
+    assert_eq!(without_notes(case.give(lost())), [changed(Stopping, Offline)]);
+    let mut case = orphaned();
+    assert_eq!(case.ask(Kill), [Effect::KillAll, done(2)]);
+    assert_eq!(without_notes(case.give(lost())), [changed(Stopping, Offline)]);
+    let mut case = orphaned();
+    assert_eq!(without_notes(case.give(Input::Suspend)), []);
+    assert_eq!(without_notes(case.give(lost())), [changed(Stopping, Offline)]);
+    let mut case = Case::stopping();
+    assert_eq!(case.give(Input::Orphaned), [], "its end was asked for already");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::power::{CrashPolicy, Effect, Exit, ExitKind, Input, Power, Refusal, Settings, Wanted};
+use engine::power::{CrashPolicy, Effect, Ending, Exit, ExitKind, Input, Power, Refusal, Settings, Wanted};
 use proptest::prelude::*;
 use wire::server::{PowerAction, State};
 
@@ -19,6 +19,10 @@ enum Step {
 fn exit() -> impl Strategy<Value = Exit> {
     let kind = prop_oneof![(0..4i32).prop_map(ExitKind::Code), (1..16i32).prop_map(ExitKind::Signal)];
     (kind, any::<bool>()).prop_map(|(kind, oom)| Exit { kind, oom })
+}
+
+fn ending() -> impl Strategy<Value = Ending> {
+    prop::sample::select(vec![Ending::Unasked, Ending::Asked, Ending::Killed])
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
@@ -56,8 +60,9 @@ fn step() -> impl Strategy<Value = Step> {
             2 => Just(Input::ReadyMatched),
             4 => exit().prop_map(Input::Exited),
             1 => any::<bool>().prop_map(|matched| Input::Adopted { matched }),
-            1 => prop::sample::select(vec![Wanted::Up, Wanted::Down])
-                .prop_map(|wanted| Input::AdoptedStopping { wanted }),
+            1 => (prop::sample::select(vec![Wanted::Up, Wanted::Down]), ending())
+                .prop_map(|(wanted, ending)| Input::AdoptedStopping { wanted, ending }),
+            1 => Just(Input::Orphaned),
             1 => Just(Input::Lost { reason: "r".into() }),
             1 => Just(Input::StopTyped),
         ].prop_map(Step::Input),
