@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 /// What a segment's file name ends with.
 pub const SUFFIX: &str = ".seg";
+/// No log is ever longer; a name that says so is not ours. So positions can be added to.
+pub const POS_MAX: u64 = 1 << 62;
 
 /// Where a segment begins. Sorts as the log does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,7 +39,8 @@ impl FromStr for SegmentName {
             plain.then(|| u64::from_str_radix(text, 16).ok()).flatten().ok_or(NotASegment)
         };
         let (pos, line) = name.strip_suffix(SUFFIX).and_then(|name| name.split_once('-')).ok_or(NotASegment)?;
-        Ok(Self { base_pos: number(pos)?, base_line: number(line)? })
+        let (base_pos, base_line) = (number(pos)?, number(line)?);
+        if base_pos > POS_MAX { Err(NotASegment) } else { Ok(Self { base_pos, base_line }) }
     }
 }
 

@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use spool::message::{self, Hello, Outcome, Reply, Request, RunState, Scope, StopBy};
 use spool::ready::{Ready, Stage};
+use spool::segment::{NotASegment, POS_MAX};
 use spool::spec::{Console, LaunchSpec, Rlimit, SpecError, User};
 use spool::{ExitPayload, GapPayload, GapReason, InPayload, SegmentHeader, SegmentName, StartPayload};
 
@@ -174,7 +175,8 @@ proptest! {
         let header = SegmentHeader { base_pos: a, base_line: b, created_ms: u64::from(c), run_id: ids.0 };
         prop_assert_eq!(SegmentHeader::decode(&header.encode()), Some(header));
         let name = SegmentName { base_pos: a, base_line: b };
-        prop_assert_eq!(name.file_name().parse(), Ok(name));
+        let expected = if a > POS_MAX { Err(NotASegment) } else { Ok(name) };
+        prop_assert_eq!(name.file_name().parse(), expected);
     }
 
     #[test]
