@@ -122,3 +122,55 @@ impl Store {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use wire::ids::{ServerId, UserId};
+
+    use super::*;
+    use crate::nodes::outbox::Notice;
+    use crate::store::nodes::NewNode;
+
+    async fn count(store: &Store) -> i64 {
+        let query = sqlx::query::<Sqlite>("SELECT COUNT(*) AS n FROM outbox");
+        query.fetch_one(&store.read).await.unwrap().int("n").unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_full_outbox_refuses_what_must_not_be_lost_and_replaces_what_it_has() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Store::open(&dir.path().join("panel.sqlite")).await.unwrap();
+        let new = NewNode {
+            name: "far".to_owned(),
+            description: String::new(),
+            url: "http://127.0.0.1:9".to_owned(),
+            local: false,
+            maintenance: false,
+            bind_ip: "0.0.0.0".to_owned(),
+            port_min: 1,
+            port_max: 2,
+        };
+        let node = store.insert_node(new).await.unwrap().uuid;
+        let server = |number: i64| ServerId(Uuid::from_u128(u128::try_from(number).unwrap()));
+        let delete = |number: i64| Notice::Delete { server: server(number) }.to(node);
+        let all: Vec<Waiting> = (1..=NOTICES_MAX).map(delete).collect();
+        let mut tx = store.change().await.unwrap();
+        put(&mut tx, &all).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let refused = store.delete_server(server(0), &[delete(0)]).await;
+        assert!(matches!(refused, Err(StoreError::OutboxFull)), "{refused:?}");
+        // The same again takes the place of the older one, and what may be lost is.
+        store.delete_server(server(7), &[delete(7)]).await.unwrap();
+        let user = UserId(Uuid::from_u128(1));
+        let revocation = Notice::Deauthorize { user, servers: Vec::new(), number: None }.to(node);
+        store.delete_user(user, &[revocation]).await.unwrap();
+        assert_eq!(count(&store).await, NOTICES_MAX);
+        // None of these is ever given up; they go with their node.
+        assert_eq!(delete(1).give_up_at, NEVER);
+        store.delete_node(node).await.unwrap();
+        assert_eq!(count(&store).await, 0);
+        store.close().await;
+    }
+}

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
+use futures_util::StreamExt;
 use serde_json::json;
 
 use crate::ground::{Ask, Ground};
@@ -146,6 +147,152 @@ async fn servers_that_are_not_there() {
     // A number is only known to administrators' routes.
     assert_eq!(ground.get("/api/client/servers/1", &ground.admin.key).await.status, 404);
     assert_eq!(ground.get("/api/application/servers/1", &ground.admin.key).await.status, 200);
+}
+
+/// Bytes that are no UTF-8 name nothing. A route that reads its path in another way answers with a text and 400.
+#[tokio::test]
+async fn paths_that_are_no_text_are_not_found() {
+    let ground = Ground::with(|config| config.application_per_minute = 10_000).await;
+    let description: serde_json::Value = serde_json::from_str(&ground.panel.openapi().unwrap()).unwrap();
+    let mut routes: Vec<(String, String)> = Vec::new();
+    for (path, item) in description["paths"].as_object().unwrap() {
+        routes.extend(item.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone())));
+    }
+    for (method, path) in [("GET", ""), ("POST", "/install"), ("POST", "/container/status")] {
+        routes.push((method.to_owned(), format!("/api/remote/servers/{{server}}{path}")));
+    }
+    routes.push(("GET".to_owned(), "/api/docs/{file}".to_owned()));
+    let server = ground.server("one", &ground.admin).await.to_string();
+    let not_found = r#"{"errors":[{"code":"NotFoundHttpException","status":"404","detail":"The requested resource could not be found on this panel."}]}"#;
+    let mut asked = 0;
+    for (method, path) in routes.iter().filter(|(_, path)| path.contains('{')) {
+        let names = path.split('{').skip(1).map(|part| part.split('}').next().unwrap());
+        for bad in names {
+            let filled = path.replace(&format!("{{{bad}}}"), "%FF%FE");
+            let filled = filled.replace("{server}", &server).replace("{user}", "1").replace("{identifier}", "x");
+            let key = if path.starts_with("/api/remote") {
+                ground.node_bearer()
+            } else {
+                format!("Bearer {}", ground.admin.key)
+            };
+            let answer = Ask::new(method, &filled).header("authorization", &key).of(&ground.router).await;
+            assert_eq!((answer.status, answer.text().as_str()), (404, not_found), "{method} {filled}");
+            assert_eq!(answer.header("content-type"), Some("application/json"), "{method} {filled}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 40, "{asked}");
+}
+
+/// What is wrong with a request, in its exact words.
+#[tokio::test]
+async fn the_words_of_refusals() {
+    let ground = Ground::new().await;
+    let friend = ground.person("friend").await;
+    let one = ground.server("one", &friend).await;
+    let [suspended, failed] = [ground.server("two", &friend).await, ground.server("three", &friend).await];
+    ground.suspend(suspended).await;
+    ground.fail_installation(failed).await;
+    let application = ground.panel.create_application_key(ground.admin.user.uuid, "robot").await.unwrap();
+    let at = |server: wire::ids::ServerId, rest: &str| format!("/api/client/servers/{server}{rest}");
+    let ask = |method: &str, path: &str, key: &str| Ask::new(method, path).key(key);
+    let json = |path: &str, body: &str| ask("POST", path, &friend.key).text("application/json", body);
+    let denied = "An application key opens /api/application only: use an account key here.";
+    let method = "This method is not supported here; the Allow header lists those that are.";
+    let not_installed = "This server is not installed yet. Try again when its installation has finished.";
+    let rows = [
+        (ask("GET", "/api/client", &application), 403, "AccessDeniedHttpException", denied),
+        (ask("GET", &at(one, "/websocket"), &application), 403, "AccessDeniedHttpException", denied),
+        (ask("DELETE", &at(one, "/websocket"), &friend.key), 405, "MethodNotAllowedHttpException", method),
+        (
+            json(&at(one, "/command"), "{\"command\":"),
+            400,
+            "BadRequestHttpException",
+            "The body is not valid JSON: EOF while parsing a value at line 1 column 11.",
+        ),
+        (
+            json(&at(one, "/command"), &format!("{{\"command\":\"{}\"}}", "x".repeat(1 << 20))),
+            413,
+            "PostTooLargeException",
+            "The body is longer than 262144 bytes.",
+        ),
+        (
+            ask("GET", &at(suspended, "/websocket"), &friend.key),
+            409,
+            "ServerStateConflictException",
+            "This server is suspended. Ask an administrator.",
+        ),
+        (ask("GET", &at(failed, "/websocket"), &friend.key), 409, "ServerStateConflictException", not_installed),
+    ];
+    for (ask, status, code, detail) in rows {
+        assert_eq!(ask.of(&ground.router).await.error(), (status, code.to_owned(), detail.to_owned()));
+    }
+    // How long a command may be is the node's to say; its words reach the caller.
+    let line = format!("POST /api/servers/{one}/commands");
+    let text = "this command is 100000 bytes long, 4096 are allowed";
+    ground.node.answer(&line, 422, json!({ "error": text, "request_id": "x" }));
+    ground.node.take();
+    let body = json!({ "command": "x".repeat(100_000) });
+    let refused = ground.send("POST", &at(one, "/command"), &friend.key, &body).await;
+    assert_eq!(refused.error(), (422, "DaemonConnectionException".into(), text.into()));
+    let asked = ground.node.take();
+    assert_eq!((asked[0].line.as_str(), &asked[0].body["commands"]), (line.as_str(), &json!(["x".repeat(100_000)])));
+    let record = ground.get(&at(one, "/activity"), &friend.key).await.json();
+    assert_eq!(record["data"], json!([]), "what was refused is not in the record");
+}
+
+/// Anybody could fill the panel's memory: bodies were kept before it was known whose they were.
+#[tokio::test]
+async fn bodies_of_strangers_are_not_kept() {
+    const STRANGERS: usize = 48;
+    let ground = Ground::new().await;
+    let kib = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
+    };
+    // All pieces of all bodies are the same memory, so what grows is what is kept of them.
+    let piece = Bytes::from(vec![b' '; 64 * 1024]);
+    for (path, authorization, pieces, status) in [
+        ("/api/remote/activity", Some("Bearer a.b"), 31, 403),
+        ("/api/remote/activity", Some("Bearer a"), 31, 400),
+        ("/api/remote/activity", None, 31, 401),
+        ("/api/client/account/api-keys", Some("Bearer x"), 3, 401),
+    ] {
+        let before = kib();
+        let (read, mut all_read) = tokio::sync::watch::channel(0_usize);
+        let (end, ended) = tokio::sync::watch::channel(false);
+        let asked: Vec<_> = (0..STRANGERS)
+            .map(|_| {
+                let (piece, read, mut ended) = (piece.clone(), read.clone(), ended.clone());
+                let pieces = futures_util::stream::iter(vec![piece; pieces]).map(Ok::<_, std::io::Error>);
+                let last = futures_util::stream::once(async move {
+                    read.send_modify(|count| *count += 1);
+                    ended.wait_for(|ended| *ended).await.unwrap();
+                    Ok(Bytes::new())
+                });
+                let mut ask = Ask::new("POST", path).stream(Body::from_stream(pieces.chain(last)));
+                if let Some(authorization) = authorization {
+                    ask = ask.header("authorization", authorization);
+                }
+                let router = ground.router.clone();
+                tokio::spawn(async move { ask.of(&router).await.status })
+            })
+            .collect();
+        all_read.wait_for(|count| *count == STRANGERS).await.unwrap();
+        let grown = kib().saturating_sub(before);
+        assert!(grown < STRANGERS * pieces * 64 / 4, "{path} {authorization:?}: {grown} KiB");
+        end.send(true).unwrap();
+        for asked in asked {
+            assert_eq!(asked.await.unwrap(), status, "{path} {authorization:?}");
+        }
+    }
+    // One that is too long is still the earlier fault, also without end.
+    for (path, piece) in [("/api/remote/activity", piece.clone()), ("/api/client/account/api-keys", piece)] {
+        let endless = futures_util::stream::repeat_with(move || Ok::<_, std::io::Error>(piece.clone()));
+        let answer = Ask::new("POST", path).stream(Body::from_stream(endless)).of(&ground.router).await;
+        assert_eq!(answer.refusal(), (413, "PostTooLargeException".into()), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -75,5 +75,11 @@ async fn the_page_needs_nothing_from_elsewhere() {
     assert!(files >= 4, "{text}");
     let settings = Ask::new("GET", "/api/docs/swagger-initializer.js").of(&ground.router).await.text();
     assert!(settings.contains("/api/docs/openapi.json"), "{settings}");
+    // Nothing is sent elsewhere either: without this, the page has a stranger's machine validate the description.
+    assert!(settings.contains(r#""validatorUrl": "none""#), "{settings}");
+    assert!(
+        !settings.contains("http://") && !settings.contains("https://") && !settings.contains("\"//"),
+        "{settings}"
+    );
     assert_eq!(Ask::new("GET", "/api/docs/nothing.js").of(&ground.router).await.refusal().0, 404);
 }

@@ -14,5 +14,6 @@ mod lists;
 mod node;
 mod outbox;
 mod remote;
+mod schema;
 mod subusers;
 mod user_keys;
