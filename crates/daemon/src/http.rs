@@ -1,5 +1,7 @@
 //! The node's own HTTP API as far as console and power go (protocol reference §9.4), and the door to the console socket.
 
+mod machine;
+
 use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
@@ -12,7 +14,8 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use wire::ids::ServerId;
-use wire::node::{Commands, CreateServer, DeauthorizeUser, DenyTokens, Logs, Power, ServerDetails, SystemInfo};
+use wire::node::{Commands, CreateServer, DeauthorizeUser, DenyTokens, Logs, Power, ServerDetails};
+use wire::server::{PowerAction, State as ServerState};
 
 use crate::clock;
 use crate::hub::Line;
@@ -26,16 +29,36 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 /// Lines a caller of `logs` may ask for, and gets without asking.
 const LOGS_SIZE: std::ops::RangeInclusive<u64> = 1..=100;
 /// Longest wait for a power action under way, and the one used for values outside the range.
-const WAIT_SECONDS_MAX: u32 = 300;
-const WAIT_SECONDS_DEFAULT: u32 = 30;
+const WAIT_SECONDS_MAX: u64 = 300;
+const WAIT_SECONDS_DEFAULT: u64 = 30;
 
 pub(crate) type Answer<T> = Result<T, Problem>;
 type Body<T> = Result<Json<T>, JsonRejection>;
 
-/// All routes of a node.
+/// All routes of a node, to stand among others; what becomes of unknown paths is for these to say.
 pub(crate) fn router(node: Arc<Node>) -> Router {
+    finish(routes(&node), node)
+}
+
+/// All routes of a node that has the port to itself: unknown paths are answered as its other errors are.
+pub(crate) fn standalone(node: Arc<Node>) -> Router {
+    finish(
+        routes(&node).fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing at this address")),
+        node,
+    )
+}
+
+/// What all answers have in common.
+fn finish(routes: Router<Arc<Node>>, node: Arc<Node>) -> Router {
     let agent = format!("Quarterdeck/v{} (id:{})", env!("CARGO_PKG_VERSION"), node.config.token_id);
     let agent = HeaderValue::from_str(&agent).unwrap_or(HeaderValue::from_static("Quarterdeck"));
+    routes
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(move |request: Request, next: Next| identify(agent.clone(), request, next)))
+        .with_state(node)
+}
+
+fn routes(node: &Arc<Node>) -> Router<Arc<Node>> {
     let guarded = Router::new()
         .route("/api/system", get(system))
         .route("/api/servers", get(servers).post(create))
@@ -51,9 +74,6 @@ pub(crate) fn router(node: Arc<Node>) -> Router {
         .route("/api/servers/{server}/ws", get(handshake::open))
         .merge(guarded)
         .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no such method here"))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn(move |request: Request, next: Next| identify(agent.clone(), request, next)))
-        .with_state(node)
 }
 
 /// Only the panel may call: the node's secret as Bearer, compared in constant time.
@@ -85,16 +105,20 @@ fn body<T>(body: Body<T>) -> Answer<T> {
     })
 }
 
-async fn system(State(node): State<Arc<Node>>) -> Json<SystemInfo> {
-    let uname = rustix::system::uname();
-    Json(SystemInfo {
-        architecture: std::env::consts::ARCH.to_owned(),
-        cpu_count: std::thread::available_parallelism().map_or(1, usize::from),
-        kernel_version: uname.release().to_string_lossy().into_owned(),
-        os: std::env::consts::OS.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        isolation: Some(node.machine.isolation()),
-    })
+#[derive(Deserialize)]
+struct SystemQuery {
+    v: Option<String>,
+}
+
+async fn system(
+    State(node): State<Arc<Node>>,
+    query: Result<Query<SystemQuery>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let version = query.ok().and_then(|Query(query)| query.v);
+    match version.as_deref() {
+        Some("2") => Json(machine::report(&node).await).into_response(),
+        _ => Json(machine::info(&node)).into_response(),
+    }
 }
 
 async fn servers(State(node): State<Arc<Node>>) -> Json<Vec<ServerDetails>> {
@@ -111,7 +135,7 @@ async fn create(State(node): State<Arc<Node>>, given: Body<CreateServer>) -> Ans
     })?;
     if start_on_completion {
         // Accepted is all this answer says; how the start went is in the console and in the state.
-        drop(server.power(wire::server::PowerAction::Start, Asker { user: None, ip: None }, 0));
+        drop(server.power(PowerAction::Start, Asker { user: None, ip: None }, 0));
     }
     Ok(StatusCode::ACCEPTED)
 }
@@ -153,11 +177,11 @@ async fn logs(
 async fn power(State(node): State<Arc<Node>>, Path(id): Path<String>, given: Body<Power>) -> Answer<StatusCode> {
     let server = server(&node, &id)?;
     let Power { action, wait_seconds, user } = body(given)?;
-    let wait = match wait_seconds.unwrap_or(0) {
-        seconds if seconds <= WAIT_SECONDS_MAX => seconds,
+    let wait_s = match u64::try_from(wait_seconds.unwrap_or(0)) {
+        Ok(seconds) if seconds <= WAIT_SECONDS_MAX => seconds,
         _ => WAIT_SECONDS_DEFAULT,
     };
-    let answer = server.power(action, Asker { user, ip: None }, u64::from(wait) * 1000);
+    let answer = server.power(action, Asker { user, ip: None }, wait_s * 1000);
     // A refusal that is known at once is an answer; anything slower shows in the console and in the state.
     if let Some(refused) = server.quick(answer).await {
         return Err(refused.into());
@@ -168,11 +192,18 @@ async fn power(State(node): State<Arc<Node>>, Path(id): Path<String>, given: Bod
 async fn commands(State(node): State<Arc<Node>>, Path(id): Path<String>, given: Body<Commands>) -> Answer<StatusCode> {
     let server = server(&node, &id)?;
     let Commands { commands, user } = body(given)?;
-    for command in commands {
-        let command = engine::session::command_text(&command, node.config.session.command_bytes_max)
-            .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?
-            .to_owned();
-        server.command(command, Asker { user, ip: None }).await?;
+    // All or nothing: a list with a bad one in it is not begun.
+    let bytes_max = node.config.session.command_bytes_max;
+    let lines = commands
+        .iter()
+        .map(|command| engine::session::command_text(command, bytes_max).map(str::to_owned))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
+    if lines.is_empty() && server.status().borrow().state == ServerState::Offline {
+        return Err(Problem::new(StatusCode::BAD_GATEWAY, "the server is offline; start it first"));
+    }
+    for line in lines {
+        server.command(line, Asker { user, ip: None }).await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }

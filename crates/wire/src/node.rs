@@ -1,6 +1,6 @@
 //! What a panel asks of a node: the node's own HTTP API as far as console and power go (protocol reference §9.4).
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::{ServerId, UserId};
 use crate::server::{PowerAction, State, Stats};
@@ -27,6 +27,73 @@ pub struct SystemInfo {
     /// What keeps servers apart and within limits on this machine; ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,
+}
+
+/// `GET /api/system?v=2`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct SystemReport {
+    pub version: String,
+    /// There is none here: its words are empty, its counts are those of our servers.
+    pub docker: DockerReport,
+    pub system: MachineReport,
+}
+
+/// The `docker` member of [`SystemReport`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct DockerReport {
+    pub version: String,
+    pub cgroups: DriverReport,
+    pub containers: ContainerCounts,
+    pub storage: StorageReport,
+    pub runc: VersionReport,
+}
+
+/// `docker.cgroups`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct DriverReport {
+    pub driver: String,
+    pub version: String,
+}
+
+/// `docker.containers`.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ContainerCounts {
+    pub total: usize,
+    pub running: usize,
+    pub paused: usize,
+    pub stopped: usize,
+}
+
+/// `docker.storage`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct StorageReport {
+    pub driver: String,
+    pub filesystem: String,
+}
+
+/// `docker.runc`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct VersionReport {
+    pub version: String,
+}
+
+/// The `system` member of [`SystemReport`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct MachineReport {
+    pub architecture: String,
+    pub cpu_threads: usize,
+    pub memory_bytes: u64,
+    pub kernel_version: String,
+    /// The system's name for people, such as `Debian GNU/Linux 12 (bookworm)`.
+    pub os: String,
+    pub os_type: String,
 }
 
 /// Which rungs of isolation hold, and which do not and why.
@@ -94,12 +161,19 @@ pub struct Logs {
 pub struct Power {
     /// What to do.
     pub action: PowerAction,
-    /// Seconds to wait for a power action that is under way, 0-300.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wait_seconds: Option<u32>,
+    /// Seconds to wait for a power action that is under way, 0-300. Any number is read: what is outside has a meaning, too.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "any_number")]
+    pub wait_seconds: Option<i64>,
     /// Ours: on whose behalf, for the console's own notice. The panel keeps the activity record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserId>,
+}
+
+/// A whole number, or the nearest there is to it.
+fn any_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let number: Option<serde_json::Number> = Deserialize::deserialize(deserializer)?;
+    #[allow(clippy::cast_possible_truncation)] // saturates, and nobody waits for fractions
+    Ok(number.map(|number| number.as_i64().unwrap_or_else(|| number.as_f64().unwrap_or(f64::MAX) as i64)))
 }
 
 /// `POST /api/servers/{uuid}/commands`.

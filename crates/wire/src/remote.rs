@@ -12,11 +12,12 @@ use utoipa::ToSchema;
 use crate::ids::{ServerId, UserId};
 use crate::server::State;
 
-/// One page of `GET /api/remote/servers`.
+/// One page of `GET /api/remote/servers`. A reader may take its entries as plain JSON first, so that one it cannot read does
+/// not cost it the others.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ServerPage {
+pub struct ServerPage<T = RemoteServer> {
     /// The servers of this node on this page.
-    pub data: Vec<RemoteServer>,
+    pub data: Vec<T>,
     /// Laravel's page numbers; integers, never null but for `from` and `to`.
     pub meta: PageMeta,
 }
