@@ -24,7 +24,9 @@ pub struct Config {
     pub app_name: String,
     /// Proxies whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Origins of web pages that may open a console, besides the panel's own and the host itself; `*` for all.
+    /// URLs under which people open the panel, where they differ from [`Config::remote`]: its pages may open a console.
+    pub panel_origins: Vec<String>,
+    /// Origins of other web pages that may open a console, besides the panel's own and the host itself; `*` for all.
     pub allowed_origins: Vec<String>,
     /// Whether a connection without an `Origin` header is refused, as stock Wings does.
     pub require_origin: bool,
@@ -36,15 +38,17 @@ pub struct Config {
     pub echo_commands: bool,
     /// Lines that `send logs` answers with.
     pub log_lines: u64,
-    /// Bytes of the largest frame a client may send; more closes with 1009. A command of the largest size fits.
+    /// Bytes of the largest frame a client may send; more closes with 1009. JSON may spell a byte of a command with six, so this
+    /// is at least six times [`Policy::command_bytes_max`] and some room for the message around it.
     pub frame_bytes_max: usize,
     /// Connections of one user to one server; one more is told so and closed with 1013.
     pub connections_per_user_max: usize,
     /// Connections of the whole node that have not authenticated yet; one more is answered 503.
     pub unauthenticated_max: usize,
-    /// How many of them may come from one address.
+    /// How many of them may come from one address, or from one /64 of IPv6.
     pub unauthenticated_per_address_max: usize,
-    /// How long one batch may take to write before the viewer counts as stuck.
+    /// How long a viewer may take nothing of what is written to it before it counts as stuck. However slowly it reads, one that
+    /// does is not.
     pub write_timeout: Duration,
     /// Silence on our side after which a ping is sent.
     pub ping_after: Duration,
@@ -77,13 +81,14 @@ impl Config {
             remote: remote.trim_end_matches('/').to_owned(),
             app_name: "Quarterdeck".to_owned(),
             trusted_proxies: Vec::new(),
+            panel_origins: Vec::new(),
             allowed_origins: Vec::new(),
             require_origin: false,
             require_scope: true,
             always_args: false,
             echo_commands: true,
             log_lines: 150,
-            frame_bytes_max: 8192,
+            frame_bytes_max: 32 * 1024,
             connections_per_user_max: 64,
             unauthenticated_max: 1024,
             unauthenticated_per_address_max: 128,

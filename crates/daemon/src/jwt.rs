@@ -65,4 +65,17 @@ mod tests {
             assert!(matches!(key.decode(garbage), Err(TokenError::Malformed)), "{garbage}");
         }
     }
+
+    #[test]
+    fn the_test_vector_of_the_protocol_is_decoded() {
+        #[derive(serde::Deserialize)]
+        struct Vector {
+            key: String,
+            token: String,
+        }
+        let vector: Vector = serde_json::from_str(include_str!("../../wire/testdata/token/vector.json")).unwrap();
+        let claims: Claims = serde_json::from_str(include_str!("../../wire/testdata/token/claims.json")).unwrap();
+        assert_eq!(TokenKey::new(&vector.key).decode(&vector.token).unwrap(), claims);
+        assert!(matches!(TokenKey::new("another").decode(&vector.token), Err(TokenError::Signature)));
+    }
 }
