@@ -1,6 +1,6 @@
 //! The console of one server for those who read it: the ring of the newest lines, the log behind it, and the cursor over both.
 
-use std::future::Future;
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,12 +10,14 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use wire::ids::Seq;
 
-use crate::hub::{Hub, Line, Read};
+use crate::hub::{Hub, Line, Read, fitting};
 use crate::log::{Backlog, Presentation};
 use crate::tasks::blocking;
 
 /// Lines handed to a viewer at once: one write, and one chance to do something else in between.
 const BATCH_LINES: usize = 256;
+/// Bytes of their frames; a single line may be larger.
+const BATCH_BYTES: usize = 64 * 1024;
 
 /// See the module.
 pub(crate) struct Console {
@@ -34,21 +36,12 @@ impl Console {
         &self.hub
     }
 
-    /// The last `count` lines.
+    /// The last `count` lines; for those that are no longer kept, one that says so.
     pub(crate) async fn last(self: &Arc<Self>, count: u64) -> io::Result<Vec<Line>> {
-        self.range(self.hub.next(), count).await
-    }
-
-    /// The `count` lines before `end`; for those that are no longer kept, one that says so.
-    async fn range(self: &Arc<Self>, end: Seq, count: u64) -> io::Result<Vec<Line>> {
-        let mut cursor = Cursor::at(self, Seq(end.0.saturating_sub(count)));
+        let mut history = History::before(self, self.hub.next(), count);
         let mut lines: Vec<Line> = Vec::new();
-        while cursor.has_lines_before(end) {
-            match cursor.next().await {
-                Batch::Lines(batch) => lines.extend(batch.into_iter().filter(|line| line.seq < end)),
-                Batch::Gap { from, to } => lines.push(self.gap_line(from, to.min(end))),
-                Batch::Failed(error) => return Err(error),
-            }
+        while let Some(more) = history.next().await {
+            lines.extend(more?);
         }
         Ok(lines)
     }
@@ -102,11 +95,12 @@ pub(crate) enum Batch {
 pub(crate) struct Cursor {
     console: Arc<Console>,
     head: watch::Receiver<Seq>,
+    /// The number after the last line that was read.
     next: Seq,
     /// A read from disk under way, kept here so that waiting can be interrupted without doing it again.
     reading: Option<BoxFuture<'static, io::Result<FromDisk>>>,
-    /// Lines behind a gap that was just reported.
-    waiting: Vec<Line>,
+    /// Lines read from disk and not yet handed over; `next` is behind them.
+    waiting: VecDeque<Line>,
     /// Where the last read from disk ended, while this cursor is below the ring.
     backlog: Option<Backlog>,
 }
@@ -119,12 +113,17 @@ impl Cursor {
 
     fn at(console: &Arc<Console>, next: Seq) -> Self {
         let head = console.hub.head();
-        Self { console: console.clone(), head, next, reading: None, waiting: Vec::new(), backlog: None }
+        Self { console: console.clone(), head, next, reading: None, waiting: VecDeque::new(), backlog: None }
+    }
+
+    /// The number of the next line it hands over.
+    fn position(&self) -> Seq {
+        self.waiting.front().map_or(self.next, |line| line.seq)
     }
 
     /// Whether [`Cursor::next`] has something below this number, which is not above the head.
     pub(crate) fn has_lines_before(&self, end: Seq) -> bool {
-        self.next < end || !self.waiting.is_empty()
+        self.position() < end
     }
 
     pub(crate) fn console(&self) -> &Arc<Console> {
@@ -132,18 +131,18 @@ impl Cursor {
     }
 
     /// The `count` lines before this cursor: history that meets the live lines without a seam.
-    pub(crate) fn before(&self, count: u64) -> impl Future<Output = io::Result<Vec<Line>>> + Send + use<> {
-        let (console, end) = (self.console.clone(), self.next);
-        async move { console.range(end, count).await }
+    pub(crate) fn before(&self, count: u64) -> History {
+        History::before(&self.console, self.position(), count)
     }
 
     /// The next lines, or what became of them. Cancel-safe: the cursor moves only when it returns.
     pub(crate) async fn next(&mut self) -> Batch {
-        if !self.waiting.is_empty() {
-            return Batch::Lines(std::mem::take(&mut self.waiting));
-        }
         loop {
-            let ring = match self.console.hub.read(self.next, BATCH_LINES) {
+            if !self.waiting.is_empty() {
+                let count = fitting(self.waiting.iter(), BATCH_LINES, BATCH_BYTES);
+                return Batch::Lines(self.waiting.drain(..count).collect());
+            }
+            let ring = match self.console.hub.read(self.next, BATCH_LINES, BATCH_BYTES) {
                 Read::Below(ring) => ring,
                 Read::Lines(lines) => {
                     self.backlog = None;
@@ -173,15 +172,40 @@ impl Cursor {
             let from = self.next;
             let found = lines.first().map_or(ring, |line| line.seq);
             self.next = lines.last().map_or(found, |last| last.seq.next());
+            self.waiting = lines.into();
             if found > from {
                 // What lies between was not kept.
-                self.waiting = lines;
                 return Batch::Gap { from, to: found };
             }
-            if !lines.is_empty() {
-                return Batch::Lines(lines);
-            }
         }
+    }
+}
+
+/// A stretch of lines up to a fixed number, read piece by piece as its reader takes it.
+pub(crate) struct History {
+    cursor: Cursor,
+    end: Seq,
+}
+
+impl History {
+    /// The `count` lines before `end`, which is not above the head.
+    fn before(console: &Arc<Console>, end: Seq, count: u64) -> Self {
+        Self { cursor: Cursor::at(console, Seq(end.0.saturating_sub(count))), end }
+    }
+
+    /// The next lines, and one in place of those that are no longer kept; none at the end. Cancel-safe as [`Cursor::next`].
+    pub(crate) async fn next(&mut self) -> Option<io::Result<Vec<Line>>> {
+        if !self.cursor.has_lines_before(self.end) {
+            return None;
+        }
+        Some(match self.cursor.next().await {
+            Batch::Lines(mut lines) => {
+                lines.retain(|line| line.seq < self.end);
+                Ok(lines)
+            }
+            Batch::Gap { from, to } => Ok(vec![self.cursor.console.gap_line(from, to.min(self.end))]),
+            Batch::Failed(error) => Err(error),
+        })
     }
 }
 
@@ -215,5 +239,35 @@ mod tests {
         let texts: Vec<String> = kept.iter().map(|line| line.text.to_string()).collect();
         assert_eq!(texts, (first..1000).map(|n| format!("line {n}")).collect::<Vec<_>>());
         assert_eq!(console.last(3).await.unwrap().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn large_lines_come_in_pieces_and_history_ends_where_the_live_lines_begin() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits { segment_bytes: 1024 * 1024, retain_bytes: 64 * 1024 * 1024 };
+        let mut writer = Writer::open(dir.path(), limits, [0; 16], 1).unwrap();
+        for n in 0..40 {
+            let _ = writer.append_out(format!("{n} {}\n", "\0".repeat(30_000)).as_bytes(), 1);
+        }
+        let end = Seq(writer.position().1);
+        let presentation = Presentation { app_name: "Test".to_owned(), echo_commands: true };
+        // Nothing in memory: everything is read from disk, more at once than one batch holds.
+        let console = Arc::new(Console::new(Hub::new(end, State::Offline), dir.path().to_owned(), presentation));
+        let mut cursor = Cursor::at(&console, Seq(0));
+        let mut told = 0;
+        while cursor.has_lines_before(end) {
+            let Batch::Lines(lines) = cursor.next().await else { panic!("no lines") };
+            assert!(lines.len() == 1, "{} lines of 180 KB at once", lines.len());
+            told += 1;
+            // Wherever the cursor stands, the history before it ends with the line it told last.
+            let mut history = cursor.before(2);
+            let mut before = Vec::new();
+            while let Some(lines) = history.next().await {
+                before.extend(lines.unwrap());
+            }
+            assert_eq!(before.last().map(|line| line.seq), lines.last().map(|line| line.seq));
+            assert_eq!(before.len(), told.min(2));
+        }
+        assert_eq!(told, 40);
     }
 }

@@ -47,6 +47,17 @@ impl Line {
     }
 }
 
+/// How many of these lines go into one batch: so many at most, with so many bytes of frames, but one at least.
+pub(crate) fn fitting<'a>(lines: impl Iterator<Item = &'a Line>, lines_max: usize, bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    let fits = |line: &&Line| {
+        let is_first = bytes == 0;
+        bytes += line.frame.len();
+        is_first || bytes <= bytes_max
+    };
+    lines.take(lines_max).take_while(fits).count()
+}
+
 /// What a read from the ring gives.
 pub(crate) enum Read {
     /// Lines in order; empty when the cursor is at the head.
@@ -120,8 +131,8 @@ impl Hub {
         });
     }
 
-    /// Reads from a number, at most `lines_max` lines.
-    pub(crate) fn read(&self, from: Seq, lines_max: usize) -> Read {
+    /// Reads from a number as many lines as fit; see [`fitting`].
+    pub(crate) fn read(&self, from: Seq, lines_max: usize, bytes_max: usize) -> Read {
         let head = self.next();
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         if from >= head && ring.lines.back().is_none_or(|last| last.seq < from) {
@@ -132,7 +143,9 @@ impl Hub {
             return Read::Below(first);
         }
         let skip = usize::try_from(from.0 - first.0).unwrap_or(usize::MAX);
-        Read::Lines(ring.lines.iter().skip(skip).take(lines_max).cloned().collect())
+        let lines = ring.lines.iter().skip(skip);
+        let count = fitting(lines.clone(), lines_max, bytes_max);
+        Read::Lines(lines.take(count).cloned().collect())
     }
 
     /// Records a state change for everybody.
@@ -180,9 +193,20 @@ mod tests {
     fn a_cursor_reads_each_line_once_and_waits_at_the_head() {
         let hub = Hub::new(Seq(0), State::Offline);
         hub.push(lines(0..5), Seq(5));
-        assert_eq!(numbers(&hub.read(Seq(0), 3)), Some(vec![0, 1, 2]));
-        assert_eq!(numbers(&hub.read(Seq(3), 9)), Some(vec![3, 4]));
-        assert_eq!(numbers(&hub.read(Seq(5), 9)), Some(vec![]));
+        assert_eq!(numbers(&hub.read(Seq(0), 3, usize::MAX)), Some(vec![0, 1, 2]));
+        assert_eq!(numbers(&hub.read(Seq(3), 9, usize::MAX)), Some(vec![3, 4]));
+        assert_eq!(numbers(&hub.read(Seq(5), 9, usize::MAX)), Some(vec![]));
+    }
+
+    #[test]
+    fn a_batch_is_bounded_in_bytes_but_holds_a_line_of_any_size() {
+        let hub = Hub::new(Seq(0), State::Offline);
+        let large = "x".repeat(1000);
+        hub.push((0..4).map(|n| Line::new(Seq(n), &large)).collect(), Seq(4));
+        let frame = Line::new(Seq(0), &large).frame.len();
+        assert_eq!(numbers(&hub.read(Seq(0), 9, 2 * frame)), Some(vec![0, 1]));
+        assert_eq!(numbers(&hub.read(Seq(2), 9, 2 * frame - 1)), Some(vec![2]));
+        assert_eq!(numbers(&hub.read(Seq(3), 9, 1)), Some(vec![3]));
     }
 
     #[test]
@@ -190,16 +214,16 @@ mod tests {
         let hub = Hub::new(Seq(0), State::Offline);
         let count = RING_LINES_MAX as u64 + 10;
         hub.push(lines(0..count), Seq(count));
-        assert!(matches!(hub.read(Seq(9), 1), Read::Below(Seq(10))));
-        assert_eq!(numbers(&hub.read(Seq(10), 1)), Some(vec![10]));
+        assert!(matches!(hub.read(Seq(9), 1, usize::MAX), Read::Below(Seq(10))));
+        assert_eq!(numbers(&hub.read(Seq(10), 1, usize::MAX)), Some(vec![10]));
     }
 
     #[test]
     fn the_ring_is_bounded_in_bytes_but_keeps_the_newest_line() {
         let hub = Hub::new(Seq(0), State::Offline);
         hub.push(vec![Line::new(Seq(0), &"x".repeat(RING_BYTES_MAX)), Line::new(Seq(1), "y")], Seq(2));
-        assert!(matches!(hub.read(Seq(0), 1), Read::Below(Seq(1))));
-        assert_eq!(numbers(&hub.read(Seq(1), 1)), Some(vec![1]));
+        assert!(matches!(hub.read(Seq(0), 1, usize::MAX), Read::Below(Seq(1))));
+        assert_eq!(numbers(&hub.read(Seq(1), 1, usize::MAX)), Some(vec![1]));
     }
 
     #[test]
@@ -207,10 +231,10 @@ mod tests {
         let hub = Hub::new(Seq(0), State::Offline);
         hub.push(lines(0..2), Seq(2));
         hub.push(Vec::new(), Seq(7));
-        assert!(matches!(hub.read(Seq(2), 1), Read::Below(Seq(7))));
+        assert!(matches!(hub.read(Seq(2), 1, usize::MAX), Read::Below(Seq(7))));
         hub.push(lines(7..8), Seq(8));
-        assert!(matches!(hub.read(Seq(1), 1), Read::Below(Seq(7))));
-        assert_eq!(numbers(&hub.read(Seq(7), 1)), Some(vec![7]));
+        assert!(matches!(hub.read(Seq(1), 1, usize::MAX), Read::Below(Seq(7))));
+        assert_eq!(numbers(&hub.read(Seq(7), 1, usize::MAX)), Some(vec![7]));
     }
 
     #[test]

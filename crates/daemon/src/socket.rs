@@ -1,12 +1,18 @@
 //! One console connection: feeds the session, drains its actions, and copies lines from the log to the socket.
 //!
 //! It decides nothing and holds no lock across an await. Messages of one socket are handled in order; what takes time (power,
-//! commands) is answered when it is done, without holding up the rest. Every write has a time-out.
+//! commands) is answered when it is done, without holding up the rest. Whatever happens is handled without waiting; what is to
+//! be written waits in `outgoing`, and nothing more is taken on until it is empty. Only what may end the connection (a
+//! revocation, suspension, the end of a token, of the node) is heeded meanwhile.
 
 pub(crate) mod handshake;
+pub(crate) mod outgoing;
+mod viewer;
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,25 +26,30 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite;
+use tokio_util::sync::CancellationToken;
 use wire::close::CloseReason;
-use wire::console::Event;
+use wire::console::{Event, server as event};
 use wire::ids::UserId;
 use wire::server::{State, Stats};
 use wire::token::Claims;
 
 use crate::clock;
-use crate::console::{Batch, Cursor};
+use crate::console::Batch;
 use crate::hub::Line;
 use crate::node::Node;
-use crate::server::{Asker, Refused, Server, Standing, Status, ViewerSlot};
+use crate::server::{Asker, Refused, Server, Standing, Status};
+use crate::socket::outgoing::Outgoing;
+use crate::socket::viewer::{News, Viewer};
 use crate::waiting::Place;
 
 /// Requests of one connection that may be under way at once; one more is refused.
 const REQUESTS_MAX: usize = 32;
-/// How long the other side may take to answer our close frame.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the end of a connection may take: the last words, our close frame, and the other side's answer to it.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long lines may go on flowing after the node was told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a viewer may take nothing of them.
+const DRAIN_STALL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Runs a connection to its end.
 pub(crate) async fn run(ws: WebSocket, node: Arc<Node>, server: Server, ip: IpAddr, entry: Place) {
@@ -51,14 +62,20 @@ pub(crate) async fn run(ws: WebSocket, node: Arc<Node>, server: Server, ip: IpAd
         leeway_s: engine::token::LEEWAY_S,
     };
     let session = Session::new(node.config.session.clone(), now);
+    let mut interrupts = Interrupts {
+        revoked: node.revocations.changed(),
+        status: server.status(),
+        cancel: Some(node.tasks.cancel_token()),
+    };
     let mut connection = Connection {
         viewer: None,
         unauthenticated: Some(entry),
         requests: FuturesUnordered::new(),
+        outgoing: Outgoing::new(),
         sent_at: Instant::now(),
         heard_at: Instant::now(),
         pinged_at: None,
-        actions: Vec::new(),
+        actions: VecDeque::new(),
         ws,
         rules,
         session,
@@ -66,29 +83,22 @@ pub(crate) async fn run(ws: WebSocket, node: Arc<Node>, server: Server, ip: IpAd
         node,
         server,
     };
-    let reason = connection.converse().await;
+    let reason = match connection.converse(&mut interrupts).await {
+        ControlFlow::Break(reason) => reason,
+        ControlFlow::Continue(()) => connection.drain(&mut interrupts).await,
+    };
     connection.end(reason).await;
-}
-
-/// What an authenticated connection follows.
-struct Viewer {
-    cursor: Cursor,
-    changed: watch::Receiver<u64>,
-    changes_seen: u64,
-    stats: watch::Receiver<Stats>,
-    /// The token ran out: nothing flows until it is renewed.
-    paused: bool,
-    _slot: ViewerSlot,
 }
 
 struct Connection {
     ws: WebSocket,
+    outgoing: Outgoing,
     node: Arc<Node>,
     server: Server,
     ip: IpAddr,
     rules: Rules,
     session: Session,
-    actions: Vec<Action>,
+    actions: VecDeque<Action>,
     viewer: Option<Viewer>,
     unauthenticated: Option<Place>,
     requests: FuturesUnordered<BoxFuture<'static, Option<Outcome>>>,
@@ -100,91 +110,184 @@ struct Connection {
 
 /// One thing that happened to a connection.
 enum Happening {
-    Heard(Option<Result<Message, axum::Error>>),
-    Lines(Batch),
-    Changed,
-    Sampled,
-    Answered(Option<Outcome>),
-    Revoked,
-    Server,
-    Deadline,
-    Quiet,
     Ending,
+    Revoked,
+    Standing(Standing),
+    Deadline,
+    Written(Result<(), CloseReason>),
+    Answered(Option<Outcome>),
+    Heard(Option<Result<Message, axum::Error>>),
+    News(News),
+    Quiet,
+}
+
+/// Whether a connection goes on; if not, the reason to tell, or none when the other side is gone.
+type Flow = ControlFlow<Option<CloseReason>>;
+
+/// What a connection heeds at any time, also while it writes.
+struct Interrupts {
+    revoked: watch::Receiver<u64>,
+    status: watch::Receiver<Status>,
+    /// Until it has fired.
+    cancel: Option<CancellationToken>,
+}
+
+impl Interrupts {
+    async fn next(&mut self, deadline: Option<Instant>) -> Happening {
+        let cancelled = async {
+            match &self.cancel {
+                Some(cancel) => cancel.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        let happening = tokio::select! {
+            biased;
+            _ = self.revoked.changed() => Happening::Revoked,
+            _ = self.status.changed() => Happening::Standing(self.status.borrow_and_update().standing),
+            () = sleep_until(deadline) => Happening::Deadline,
+            () = cancelled => Happening::Ending,
+        };
+        if matches!(happening, Happening::Ending) {
+            self.cancel = None;
+        }
+        happening
+    }
 }
 
 impl Connection {
-    async fn converse(&mut self) -> Option<CloseReason> {
-        let mut revoked = self.node.revocations.changed();
-        let mut status = self.server.status();
-        if let Some(reason) = self.check_standing(&mut status).await {
-            return Some(reason);
-        }
-        let cancel = self.node.tasks.cancel_token();
+    /// Until the connection ends (`Break`) or the node does.
+    async fn converse(&mut self, interrupts: &mut Interrupts) -> Flow {
+        let standing = interrupts.status.borrow_and_update().standing;
+        self.handle(Happening::Standing(standing))?;
         loop {
-            let deadline = self.session.deadline().map(clock::instant);
-            let quiet = self.sent_at + self.node.config.ping_after;
-            let happening = tokio::select! {
+            let happening = match self.next(interrupts).await {
+                Happening::Ending => return ControlFlow::Continue(()),
+                happening => happening,
+            };
+            self.handle(happening)?;
+        }
+    }
+
+    /// The next thing that happens. While something waits to be written, nothing else is taken on: the other side's own pace
+    /// is the pace of its conversation, and what waits for it is bounded.
+    async fn next(&mut self, interrupts: &mut Interrupts) -> Happening {
+        let deadline = self.session.deadline().map(clock::instant);
+        if !self.outgoing.is_empty() {
+            return tokio::select! {
                 biased;
-                () = cancel.cancelled() => Happening::Ending,
-                _ = revoked.changed() => Happening::Revoked,
-                _ = status.changed() => Happening::Server,
-                () = sleep_until(deadline) => Happening::Deadline,
-                Some(outcome) = self.requests.next() => Happening::Answered(outcome),
-                message = self.ws.recv() => Happening::Heard(message),
-                happening = follow(self.viewer.as_mut()) => happening,
-                () = tokio::time::sleep_until(quiet) => Happening::Quiet,
+                happening = interrupts.next(deadline) => happening,
+                written = self.outgoing.write(&mut self.ws, self.node.config.write_timeout) => Happening::Written(written),
             };
-            let ended = match happening {
-                Happening::Ending => {
-                    self.drain().await;
-                    self.farewell().await;
-                    Some(CloseReason::GoingAway)
+        }
+        let quiet = self.sent_at + self.node.config.ping_after;
+        let is_listening = self.viewer.as_ref().is_none_or(Viewer::is_listening);
+        tokio::select! {
+            biased;
+            happening = interrupts.next(deadline) => happening,
+            Some(outcome) = self.requests.next() => Happening::Answered(outcome),
+            message = self.ws.recv(), if is_listening => Happening::Heard(message),
+            news = news(self.viewer.as_mut()) => Happening::News(news),
+            () = tokio::time::sleep_until(quiet) => Happening::Quiet,
+        }
+    }
+
+    /// The node is stopping: what is in the log by now is still told, then a word for people; for a bounded time, and not to
+    /// somebody who takes nothing.
+    async fn drain(&mut self, interrupts: &mut Interrupts) -> Option<CloseReason> {
+        let until = Instant::now() + DRAIN_TIMEOUT;
+        let end = self.server.console().hub().next();
+        let mut has_said_farewell = false;
+        loop {
+            let is_behind = self.viewer.as_ref().is_some_and(|viewer| viewer.is_behind(end));
+            let deadline = self.session.deadline().map(clock::instant);
+            let happening = if !self.outgoing.is_empty() {
+                tokio::select! {
+                    biased;
+                    happening = interrupts.next(deadline) => happening,
+                    written = self.outgoing.write(&mut self.ws, DRAIN_STALL_TIMEOUT) => Happening::Written(written),
+                    () = tokio::time::sleep_until(until) => return Some(CloseReason::GoingAway),
                 }
-                Happening::Heard(message) => match self.heard(message).await {
-                    Ok(()) => None,
-                    Err(reason) => return reason,
-                },
-                Happening::Lines(batch) => self.lines(batch).await,
-                Happening::Changed => self.changes().await,
-                Happening::Sampled => self.stats(true).await,
-                Happening::Answered(outcome) => {
-                    if let Some(outcome) = outcome {
-                        self.decide(|session, cx, out| session.outcome(cx, &outcome, out));
+            } else if is_behind {
+                tokio::select! {
+                    biased;
+                    happening = interrupts.next(deadline) => happening,
+                    news = news(self.viewer.as_mut()) => Happening::News(news),
+                    () = tokio::time::sleep_until(until) => return Some(CloseReason::GoingAway),
+                }
+            } else if !has_said_farewell {
+                has_said_farewell = true;
+                let text =
+                    "The node is stopping or being upgraded; the game goes on, and this console comes back by itself.";
+                self.send(&Event::DaemonMessage(text.to_owned()));
+                continue;
+            } else {
+                return Some(CloseReason::GoingAway);
+            };
+            match happening {
+                Happening::Written(Err(CloseReason::TooSlow)) => return Some(CloseReason::GoingAway),
+                happening => {
+                    if let ControlFlow::Break(reason) = self.handle(happening) {
+                        return reason;
                     }
-                    self.act().await
                 }
-                Happening::Revoked => {
-                    self.decide(Session::revoked);
-                    self.act().await
-                }
-                Happening::Server => self.check_standing(&mut status).await,
-                Happening::Deadline => {
-                    self.decide(Session::time);
-                    self.act().await
-                }
-                Happening::Quiet => self.ping().await,
-            };
-            if ended.is_some() {
-                return ended;
             }
         }
     }
 
-    /// One inbound message. `Err` ends the connection: with a reason to tell, or none when the other side is gone.
-    async fn heard(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), Option<CloseReason>> {
+    /// Handles one thing, without waiting for anything.
+    fn handle(&mut self, happening: Happening) -> Flow {
+        match happening {
+            Happening::Ending | Happening::Answered(None) => ControlFlow::Continue(()),
+            Happening::Written(Ok(())) => {
+                self.sent_at = Instant::now();
+                ControlFlow::Continue(())
+            }
+            Happening::Written(Err(reason)) => ControlFlow::Break(Some(reason)),
+            Happening::Revoked => {
+                self.decide(Session::revoked);
+                self.act()
+            }
+            // Suspension and deletion reach everybody, authenticated or not.
+            Happening::Standing(standing) => {
+                match standing {
+                    Standing::Active => {}
+                    Standing::Suspended => self.decide(|session, _, out| session.suspended(out)),
+                    Standing::Deleted => self.decide(|session, _, out| session.deleted(out)),
+                }
+                self.act()
+            }
+            Happening::Deadline => {
+                self.decide(Session::time);
+                self.act()
+            }
+            Happening::Answered(Some(outcome)) => {
+                self.decide(|session, cx, out| session.outcome(cx, &outcome, out));
+                self.act()
+            }
+            Happening::Heard(message) => self.heard(message),
+            Happening::News(News::History(more)) => self.history(more),
+            Happening::News(News::Lines(batch)) => self.lines(batch),
+            Happening::News(News::Changed) => self.changes(),
+            Happening::News(News::Sampled) => {
+                self.stats();
+                ControlFlow::Continue(())
+            }
+            Happening::Quiet => self.ping(),
+        }
+    }
+
+    /// One inbound message.
+    fn heard(&mut self, message: Option<Result<Message, axum::Error>>) -> Flow {
         self.heard_at = Instant::now();
         let text = match message {
-            Some(Err(error)) => return Err(too_big(error).then_some(CloseReason::MessageTooBig)),
-            None | Some(Ok(Message::Close(_))) => return Err(None),
+            Some(Err(error)) => return ControlFlow::Break(too_big(error).then_some(CloseReason::MessageTooBig)),
+            None | Some(Ok(Message::Close(_))) => return ControlFlow::Break(None),
             // Binary frames carry nothing in this protocol and are dropped, as newer Wings do; pings are answered below us.
-            Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => return Ok(()),
+            Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => return ControlFlow::Continue(()),
             Some(Ok(Message::Text(text))) => text,
         };
         self.decide(|session, cx, out| session.text(cx, text.as_str(), out));
-        match self.act().await {
-            Some(reason) => Err(Some(reason)),
-            None => Ok(()),
-        }
+        self.act()
     }
 
     /// Lets the session decide something, with all it may look at.
@@ -199,229 +302,183 @@ impl Connection {
             decode: &decode,
             error_id: &error_id,
         };
-        decision(&mut self.session, &context, &mut self.actions);
+        let mut decided = Vec::new();
+        decision(&mut self.session, &context, &mut decided);
+        self.actions.extend(decided);
     }
 
     /// Carries out what the session decided, in order.
-    async fn act(&mut self) -> Option<CloseReason> {
-        for action in std::mem::take(&mut self.actions) {
-            let ended = match action {
-                Action::Send(event) => self.send(&event).await,
-                Action::Attach => self.attach().await,
-                Action::Pause => self.pause(true),
-                Action::Resume => self.pause(false),
-                Action::SendLogs => self.history().await,
-                Action::SendStats => self.stats(false).await,
-                Action::Power { action, user } => self.ask(user, |server, asker| server.power(action, asker, 0)).await,
-                Action::Command { text, user } => self.ask(user, |server, asker| server.command(text, asker)).await,
-                Action::Close(reason) => Some(reason),
-            };
-            if ended.is_some() {
-                return ended;
+    fn act(&mut self) -> Flow {
+        // What was not written before an end is not written after it.
+        if self.actions.iter().any(|action| matches!(action, Action::Close(_))) {
+            self.outgoing.take();
+        }
+        while let Some(action) = self.actions.pop_front() {
+            match action {
+                Action::Send(event) => self.send(&event),
+                Action::Attach => self.attach(),
+                Action::Pause => {
+                    if let Some(viewer) = &mut self.viewer {
+                        viewer.pause(self.outgoing.take());
+                    }
+                }
+                Action::Resume => {
+                    let held = self.viewer.as_mut().map(Viewer::resume).unwrap_or_default();
+                    for message in held {
+                        self.outgoing.push(message);
+                    }
+                }
+                Action::SendLogs => {
+                    if let Some(viewer) = &mut self.viewer {
+                        viewer.tell_history(self.node.config.log_lines);
+                    }
+                }
+                Action::SendStats => self.stats(),
+                Action::Power { action, user } => self.ask(user, |server, asker| server.power(action, asker, 0)),
+                Action::Command { text, user } => self.ask(user, |server, asker| server.command(text, asker)),
+                Action::Close(reason) => return ControlFlow::Break(Some(reason)),
             }
         }
-        None
+        ControlFlow::Continue(())
     }
 
     /// The first successful auth: the state, a sample if there will be no other, then live lines from here on.
-    async fn attach(&mut self) -> Option<CloseReason> {
+    fn attach(&mut self) {
         let user = self.session.access().and_then(|access| access.user);
-        let Some(slot) = self.server.enter(user, self.node.config.connections_per_user_max) else {
-            let text = format!(
-                "you have {} connections to this server open already; close one of them",
-                self.node.config.connections_per_user_max
-            );
-            self.decide(|session, cx, out| session.outcome(cx, &Outcome { text, public: true }, out));
-            // Only the error goes out: nothing else can be among the actions of an outcome.
-            for action in std::mem::take(&mut self.actions) {
-                if let Action::Send(event) = action {
-                    self.send(&event).await;
-                }
-            }
-            return Some(CloseReason::TooManyConnections);
+        let connections_max = self.node.config.connections_per_user_max;
+        let Some(slot) = self.server.enter(user, connections_max) else {
+            self.refuse(format!(
+                "you have {connections_max} connections to this server open already; close one of them"
+            ));
+            self.actions.push_back(Action::Close(CloseReason::TooManyConnections));
+            return;
         };
         self.unauthenticated = None;
-        let console = self.server.console();
-        let changed = console.hub().changed();
-        let (_, changes_seen) = console.hub().changes_since(0);
-        let mut stats = self.server.stats();
-        let (state, sample) = (self.server.status().borrow().state, *stats.borrow_and_update());
-        let cursor = Cursor::at_head(console);
-        self.viewer = Some(Viewer { cursor, changed, changes_seen, stats, paused: false, _slot: slot });
-        let mut frames = vec![self.frame(&Event::Status(state))];
+        let (viewer, state, sample) = Viewer::new(&self.server, slot);
+        self.viewer = Some(viewer);
+        self.send(&Event::Status(state));
         if state == State::Offline {
-            frames.push(self.frame(&Event::Stats(sample_text(&sample))));
+            self.send(&Event::Stats(sample_text(&sample)));
         }
-        self.write(frames).await
     }
 
-    fn pause(&mut self, paused: bool) -> Option<CloseReason> {
-        if let Some(viewer) = &mut self.viewer {
-            viewer.paused = paused;
-        }
-        None
-    }
-
-    /// `send logs`: the lines before the live cursor, so that history and live output meet without a seam.
-    async fn history(&mut self) -> Option<CloseReason> {
-        let before = self.viewer.as_ref()?.cursor.before(self.node.config.log_lines);
-        let lines = match before.await {
-            Ok(lines) => lines,
-            Err(error) => {
-                tracing::error!(server = %self.server.id(), %error, "console log not readable");
-                let outcome = Outcome { text: format!("the console log cannot be read: {error}"), public: false };
-                self.decide(|session, cx, out| session.outcome(cx, &outcome, out));
-                return Box::pin(self.act()).await;
+    /// A piece of the answer to `send logs`.
+    fn history(&mut self, more: Option<std::io::Result<Vec<Line>>>) -> Flow {
+        let ended = match more {
+            Some(Ok(lines)) => {
+                self.tell_lines(lines);
+                return ControlFlow::Continue(());
             }
+            Some(Err(error)) => Some(error),
+            None => None,
         };
-        self.write(shown(lines)).await
+        if let Some(viewer) = &mut self.viewer {
+            viewer.end_history();
+        }
+        if let Some(error) = ended {
+            tracing::error!(server = %self.server.id(), %error, "console log not readable");
+            let outcome = Outcome { text: format!("the console log cannot be read: {error}"), public: false };
+            self.decide(|session, cx, out| session.outcome(cx, &outcome, out));
+        }
+        self.act()
     }
 
-    async fn lines(&mut self, batch: Batch) -> Option<CloseReason> {
-        let frames = match batch {
-            Batch::Lines(lines) => shown(lines),
-            Batch::Gap { from, to } => vec![self.server.console().gap_line(from, to).frame],
+    fn lines(&mut self, batch: Batch) -> Flow {
+        match batch {
+            Batch::Lines(lines) => self.tell_lines(lines),
+            Batch::Gap { from, to } => self.tell_lines(vec![self.server.console().gap_line(from, to)]),
             Batch::Failed(error) => {
                 tracing::error!(server = %self.server.id(), %error, "console log not readable");
-                return Some(CloseReason::Internal);
+                return ControlFlow::Break(Some(CloseReason::Internal));
             }
-        };
-        self.write(frames).await
+        }
+        ControlFlow::Continue(())
     }
 
-    async fn changes(&mut self) -> Option<CloseReason> {
+    fn changes(&mut self) -> Flow {
         // Lines that stand before the change are told before it, as far as one batch goes: a viewer far behind is not made to
         // wait for the news.
-        if let Some(batch) = self.viewer.as_mut()?.cursor.next().now_or_never()
-            && let Some(ended) = self.lines(batch).await
-        {
-            return Some(ended);
+        if let Some(batch) = self.viewer.as_mut().and_then(Viewer::lines_at_hand) {
+            self.lines(batch)?;
         }
-        let viewer = self.viewer.as_mut()?;
-        let (states, seen) = viewer.cursor.console().hub().changes_since(viewer.changes_seen);
-        viewer.changes_seen = seen;
-        let frames = states.into_iter().map(|state| self.frame(&Event::Status(state))).collect();
-        self.write(frames).await
+        for state in self.viewer.as_mut().map(Viewer::states).unwrap_or_default() {
+            self.send(&Event::Status(state));
+        }
+        ControlFlow::Continue(())
     }
 
-    /// One `stats`: the newest sample, pushed only when there is a new one.
-    async fn stats(&mut self, pushed: bool) -> Option<CloseReason> {
-        let sample = match &mut self.viewer {
-            Some(viewer) if pushed => *viewer.stats.borrow_and_update(),
-            _ => *self.server.stats().borrow(),
-        };
-        self.send(&Event::Stats(sample_text(&sample))).await
+    /// One `stats`: the newest sample.
+    fn stats(&mut self) {
+        if let Some(sample) = self.viewer.as_mut().map(Viewer::sample) {
+            self.send(&Event::Stats(sample_text(&sample)));
+        }
     }
 
     /// Asks something of the server; a refusal comes back as a happening. What was done goes on the record whether or not this
     /// connection is still there to hear of it.
-    async fn ask<A>(&mut self, user: Option<UserId>, request: impl FnOnce(&Server, Asker) -> A) -> Option<CloseReason>
+    fn ask<A>(&mut self, user: Option<UserId>, request: impl FnOnce(&Server, Asker) -> A)
     where
         A: Future<Output = Result<(), Refused>> + Send + 'static,
     {
         if self.requests.len() >= REQUESTS_MAX {
-            return self.refuse("too many requests of this connection are under way; wait for one of them").await;
+            return self.refuse("too many requests of this connection are under way; wait for one of them".to_owned());
         }
         let answer = request(&self.server, Asker { user, ip: Some(self.ip) });
         let outcome = |refused: Refused| Outcome { text: refused.to_string(), public: true };
         self.requests.push(answer.map(move |answer| answer.err().map(outcome)).boxed());
-        None
     }
 
-    async fn refuse(&mut self, text: &str) -> Option<CloseReason> {
-        let outcome = Outcome { text: text.to_owned(), public: true };
+    /// Says why something is not done. To be followed by [`Connection::act`], or called from there.
+    fn refuse(&mut self, text: String) {
+        let outcome = Outcome { text, public: true };
         self.decide(|session, cx, out| session.outcome(cx, &outcome, out));
-        Box::pin(self.act()).await
-    }
-
-    /// Suspension and deletion reach everybody, authenticated or not.
-    async fn check_standing(&mut self, status: &mut watch::Receiver<Status>) -> Option<CloseReason> {
-        let standing = status.borrow_and_update().standing;
-        match standing {
-            Standing::Active => return None,
-            Standing::Suspended => self.session.suspended(&mut self.actions),
-            Standing::Deleted => self.session.deleted(&mut self.actions),
-        }
-        self.act().await
-    }
-
-    /// Tells people what is going on; programs have the close code for it.
-    async fn farewell(&mut self) {
-        if self.viewer.is_some() {
-            let text =
-                "The node is stopping or being upgraded; the game goes on, and this console comes back by itself.";
-            self.send(&Event::DaemonMessage(text.to_owned())).await;
-        }
-    }
-
-    /// The node is stopping: what is already in the log is still delivered, for a bounded time.
-    async fn drain(&mut self) {
-        let deadline = Instant::now() + DRAIN_TIMEOUT;
-        let end = self.server.console().hub().next();
-        while let Some(viewer) =
-            self.viewer.as_mut().filter(|viewer| !viewer.paused && viewer.cursor.has_lines_before(end))
-        {
-            let Ok(batch) = tokio::time::timeout_at(deadline, viewer.cursor.next()).await else { return };
-            if self.lines(batch).await.is_some() {
-                return;
-            }
-        }
     }
 
     /// Nothing was sent for a while: a ping keeps proxies from cutting the connection, and finds out whether it is dead.
-    async fn ping(&mut self) -> Option<CloseReason> {
+    fn ping(&mut self) -> Flow {
         match self.pinged_at.filter(|at| self.heard_at < *at) {
-            Some(at) if at.elapsed() >= self.node.config.pong_timeout => return Some(CloseReason::TooSlow),
+            Some(at) if at.elapsed() >= self.node.config.pong_timeout => {
+                return ControlFlow::Break(Some(CloseReason::TooSlow));
+            }
             Some(_) => {}
             None => self.pinged_at = Some(Instant::now()),
         }
-        self.write_messages(vec![Message::Ping(Bytes::new())]).await
+        self.outgoing.push(Message::Ping(Bytes::new()));
+        ControlFlow::Continue(())
     }
 
-    fn frame(&self, event: &Event) -> Bytes {
-        Bytes::from(event.frame(self.node.config.always_args))
+    fn send(&mut self, event: &Event) {
+        self.tell(event.name(), [Bytes::from(event.frame(self.node.config.always_args))]);
     }
 
-    async fn send(&mut self, event: &Event) -> Option<CloseReason> {
-        let frame = self.frame(event);
-        self.write(vec![frame]).await
+    fn tell_lines(&mut self, lines: Vec<Line>) {
+        self.tell(event::CONSOLE_OUTPUT, lines.into_iter().filter(Line::is_shown).map(|line| line.frame));
     }
 
-    async fn write(&mut self, frames: Vec<Bytes>) -> Option<CloseReason> {
+    /// The one way out for events: the session says whether this viewer may have them.
+    fn tell(&mut self, event: &str, frames: impl IntoIterator<Item = Bytes>) {
+        if !self.session.may_receive(event) {
+            return;
+        }
         // Frames are made from strings, so this check never fails; it costs a few nanoseconds a line.
-        let messages = frames.into_iter().filter_map(|frame| Utf8Bytes::try_from(frame).ok().map(Message::Text));
-        self.write_messages(messages.collect()).await
-    }
-
-    /// Many frames, one flush: the library gathers them into as few system calls as it can.
-    async fn write_messages(&mut self, messages: Vec<Message>) -> Option<CloseReason> {
-        if messages.is_empty() {
-            return None;
-        }
-        let ws = &mut self.ws;
-        let write = async {
-            for message in messages {
-                ws.feed(message).await?;
-            }
-            ws.flush().await
-        };
-        match tokio::time::timeout(self.node.config.write_timeout, write).await {
-            Ok(Ok(())) => {
-                self.sent_at = Instant::now();
-                None
-            }
-            Ok(Err(_)) => Some(CloseReason::Internal),
-            Err(_) => Some(CloseReason::TooSlow),
+        for text in frames.into_iter().filter_map(|frame| Utf8Bytes::try_from(frame).ok()) {
+            self.outgoing.push(Message::Text(text));
         }
     }
 
-    /// Sends a close frame and waits a little for the other side's, so that it is read before the connection goes.
+    /// Writes what is left, sends a close frame and waits a little for the other side's, so that it is read before the
+    /// connection goes. Somebody who takes nothing is let go all the same.
     async fn end(mut self, reason: Option<CloseReason>) {
-        let Some(reason) = reason else { return };
-        tracing::debug!(server = %self.server.id(), code = reason.code(), text = reason.text(), "connection closed");
-        let close = CloseFrame { code: reason.code(), reason: Utf8Bytes::from_static(reason.text()) };
         let goodbye = async {
-            if self.ws.send(Message::Close(Some(close))).await.is_ok() {
+            let Some(reason) = reason else {
+                // The other side's close frame was answered by the library; it only wants to be sent.
+                let _ = self.ws.flush().await;
+                return;
+            };
+            tracing::debug!(server = %self.server.id(), code = reason.code(), text = reason.text(), "connection closed");
+            let close = CloseFrame { code: reason.code(), reason: Utf8Bytes::from_static(reason.text()) };
+            self.outgoing.push(Message::Close(Some(close)));
+            if self.outgoing.write(&mut self.ws, CLOSE_TIMEOUT).await.is_ok() {
                 while let Some(Ok(message)) = self.ws.recv().await {
                     if matches!(message, Message::Close(_)) {
                         break;
@@ -429,21 +486,15 @@ impl Connection {
                 }
             }
         };
-        // A viewer that never answers is let go all the same.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+        tracing::debug!(server = %self.server.id(), "connection ended");
     }
 }
 
-/// What an attached viewer waits for. Cancel-safe: the cursor moves only when its batch is handed over.
-async fn follow(viewer: Option<&mut Viewer>) -> Happening {
+async fn news(viewer: Option<&mut Viewer>) -> News {
     match viewer {
-        Some(viewer) if !viewer.paused => tokio::select! {
-            biased;
-            _ = viewer.changed.changed() => Happening::Changed,
-            _ = viewer.stats.changed() => Happening::Sampled,
-            batch = viewer.cursor.next() => Happening::Lines(batch),
-        },
-        _ => std::future::pending().await,
+        Some(viewer) => viewer.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -452,10 +503,6 @@ async fn sleep_until(deadline: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-fn shown(lines: Vec<Line>) -> Vec<Bytes> {
-    lines.into_iter().filter(Line::is_shown).map(|line| line.frame).collect()
 }
 
 fn sample_text(sample: &Stats) -> String {

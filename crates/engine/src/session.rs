@@ -13,7 +13,7 @@
 //! [`Session::deadline`].
 
 use wire::close::CloseReason;
-use wire::console::{Event, Incoming, client};
+use wire::console::{Event, Incoming, client, server};
 use wire::ids::UserId;
 use wire::server::PowerAction;
 use wire::token::{Claims, permission};
@@ -32,6 +32,16 @@ const NO_TOKEN: &str = "jwt: no jwt present";
 const TOKEN_REFUSED: &str = "this token was not accepted; get a new one";
 /// What a failed request says to those who may not see why.
 const REQUEST_FAILED: &str = "the request failed; an administrator finds the reason in the node's log";
+/// Events that only a session decides to send.
+const OWN_WORDS: [&str; 7] = [
+    server::AUTH_SUCCESS,
+    server::TOKEN_EXPIRING,
+    server::TOKEN_EXPIRED,
+    server::JWT_ERROR,
+    server::DAEMON_ERROR,
+    server::THROTTLED,
+    server::DELETED,
+];
 /// Characters of a user's own words that an error repeats.
 const QUOTE_CHARS_MAX: usize = 40;
 
@@ -253,8 +263,13 @@ impl Session {
     }
 
     /// Whether an event of this name may go out: only while the token is valid, and some only with a permission of their own
-    /// (protocol reference §4.4).
+    /// (protocol reference §4.4). Every event on its way out is asked about, so one that is new is held to this as well. What
+    /// the session itself has to say (answers, notices of the token's end, the last word about a deleted server) was decided
+    /// when its action came to be.
     pub fn may_receive(&self, event: &str) -> bool {
+        if OWN_WORDS.contains(&event) {
+            return true;
+        }
         let Phase::Live { access, .. } = &self.phase else { return false };
         let needed = match event {
             "install output" => permission::ADMIN_INSTALL,

@@ -24,6 +24,32 @@ pub mod client {
     pub const SEND_COMMAND: &str = "send command";
 }
 
+/// Names of the events a node sends.
+pub mod server {
+    /// The token is in force.
+    pub const AUTH_SUCCESS: &str = "auth success";
+    /// The token ends soon.
+    pub const TOKEN_EXPIRING: &str = "token expiring";
+    /// The token has ended.
+    pub const TOKEN_EXPIRED: &str = "token expired";
+    /// The token is the problem.
+    pub const JWT_ERROR: &str = "jwt error";
+    /// A request failed.
+    pub const DAEMON_ERROR: &str = "daemon error";
+    /// A notice of the node.
+    pub const DAEMON_MESSAGE: &str = "daemon message";
+    /// Messages were discarded.
+    pub const THROTTLED: &str = "throttled";
+    /// The state.
+    pub const STATUS: &str = "status";
+    /// A sample.
+    pub const STATS: &str = "stats";
+    /// A line.
+    pub const CONSOLE_OUTPUT: &str = "console output";
+    /// The server is gone.
+    pub const DELETED: &str = "deleted";
+}
+
 /// A message from a client, decoded as leniently as known clients need.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Incoming {
@@ -101,17 +127,17 @@ impl Event {
     /// The event's name on the wire.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::AuthSuccess => "auth success",
-            Self::TokenExpiring => "token expiring",
-            Self::TokenExpired => "token expired",
-            Self::JwtError(_) => "jwt error",
-            Self::DaemonError(_) => "daemon error",
-            Self::DaemonMessage(_) => "daemon message",
-            Self::Throttled(_) => "throttled",
-            Self::Status(_) => "status",
-            Self::Stats(_) => "stats",
-            Self::ConsoleOutput(_) => "console output",
-            Self::Deleted => "deleted",
+            Self::AuthSuccess => server::AUTH_SUCCESS,
+            Self::TokenExpiring => server::TOKEN_EXPIRING,
+            Self::TokenExpired => server::TOKEN_EXPIRED,
+            Self::JwtError(_) => server::JWT_ERROR,
+            Self::DaemonError(_) => server::DAEMON_ERROR,
+            Self::DaemonMessage(_) => server::DAEMON_MESSAGE,
+            Self::Throttled(_) => server::THROTTLED,
+            Self::Status(_) => server::STATUS,
+            Self::Stats(_) => server::STATS,
+            Self::ConsoleOutput(_) => server::CONSOLE_OUTPUT,
+            Self::Deleted => server::DELETED,
         }
     }
 
@@ -139,7 +165,7 @@ impl Event {
 
 /// A `console output` frame for one line, without owning the line first.
 pub fn console_output_frame(line: &str) -> String {
-    frame("console output", Some(line), false)
+    frame(server::CONSOLE_OUTPUT, Some(line), false)
 }
 
 fn frame(event: &str, arg: Option<&str>, always_args: bool) -> String {

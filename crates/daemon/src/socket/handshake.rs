@@ -13,6 +13,7 @@ use axum::response::Response;
 use crate::http::{Answer, server};
 use crate::node::Node;
 use crate::problem::Problem;
+use crate::socket::outgoing::GATHERED_BYTES;
 use crate::{origin, socket};
 
 /// `GET /api/servers/{uuid}/ws`: no credentials on this level, the token travels in the first message.
@@ -44,5 +45,6 @@ pub(crate) async fn open(
     Ok(upgrade
         .max_message_size(limit)
         .max_frame_size(limit)
+        .write_buffer_size(GATHERED_BYTES)
         .on_upgrade(move |ws| socket::run(ws, node, server, ip, entry)))
 }

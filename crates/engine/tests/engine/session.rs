@@ -464,6 +464,22 @@ fn outgoing_events_need_their_permissions() {
     assert!(!Talk::new().session.may_receive("console output"));
 }
 
+#[test]
+fn what_the_session_says_itself_goes_out_in_every_phase_and_nothing_else_does() {
+    let mut lapsed = Talk::live(ADMIN);
+    lapsed.pass_s(602);
+    let mut closed = Talk::live(ADMIN);
+    closed.session.suspended(&mut Vec::new());
+    for talk in [Talk::new(), lapsed, closed] {
+        for event in ["auth success", "token expired", "jwt error", "daemon error", "throttled", "deleted"] {
+            assert!(talk.session.may_receive(event), "{event}");
+        }
+        for event in ["status", "stats", "console output", "daemon message", "install output", "an event to come"] {
+            assert!(!talk.session.may_receive(event), "{event}");
+        }
+    }
+}
+
 // §5.4
 
 #[test]

@@ -1,0 +1,115 @@
+//! What an authenticated connection follows: the console, the state, the samples.
+
+use std::collections::VecDeque;
+use std::io;
+
+use axum::extract::ws::Message;
+use tokio::sync::watch;
+use wire::ids::Seq;
+use wire::server::{State, Stats};
+
+use crate::console::{Batch, Cursor, History};
+use crate::hub::Line;
+use crate::server::{Server, ViewerSlot};
+
+/// Something new for a viewer.
+pub(super) enum News {
+    /// More of the history it asked for; `None` is its end.
+    History(Option<io::Result<Vec<Line>>>),
+    /// Live lines.
+    Lines(Batch),
+    /// The state changed.
+    Changed,
+    /// There is a new sample.
+    Sampled,
+}
+
+/// See the module.
+pub(super) struct Viewer {
+    cursor: Cursor,
+    changed: watch::Receiver<u64>,
+    changes_seen: u64,
+    stats: watch::Receiver<Stats>,
+    /// History that is being told. Until it is, nothing else is: live lines follow it without a seam, and messages of one
+    /// connection are answered in order.
+    history: Option<History>,
+    /// There while the token has run out: what was about to be written, kept for a renewal. Nothing flows meanwhile.
+    held: Option<VecDeque<Message>>,
+    _slot: ViewerSlot,
+}
+
+impl Viewer {
+    /// A viewer of what comes from now on, and what there is now: the state and the newest sample.
+    pub(super) fn new(server: &Server, slot: ViewerSlot) -> (Self, State, Stats) {
+        let console = server.console();
+        let changed = console.hub().changed();
+        let (_, changes_seen) = console.hub().changes_since(0);
+        let mut stats = server.stats();
+        let (state, sample) = (server.status().borrow().state, *stats.borrow_and_update());
+        let cursor = Cursor::at_head(console);
+        (Self { cursor, changed, changes_seen, stats, history: None, held: None, _slot: slot }, state, sample)
+    }
+
+    /// What it waits for. Cancel-safe: nothing moves before it is handed over.
+    pub(super) async fn next(&mut self) -> News {
+        if self.held.is_some() {
+            return std::future::pending().await;
+        }
+        if let Some(history) = &mut self.history {
+            return News::History(history.next().await);
+        }
+        tokio::select! {
+            biased;
+            _ = self.changed.changed() => News::Changed,
+            _ = self.stats.changed() => News::Sampled,
+            batch = self.cursor.next() => News::Lines(batch),
+        }
+    }
+
+    /// Whether the next message may be heard: not while the answer to the last one is being told.
+    pub(super) fn is_listening(&self) -> bool {
+        self.history.is_none() || self.held.is_some()
+    }
+
+    /// Whether it will be told something that stands before this line, which is not above the head.
+    pub(super) fn is_behind(&self, end: Seq) -> bool {
+        self.held.is_none() && (self.history.is_some() || self.cursor.has_lines_before(end))
+    }
+
+    /// Begins to tell the lines before the live ones.
+    pub(super) fn tell_history(&mut self, lines: u64) {
+        self.history = Some(self.cursor.before(lines));
+    }
+
+    pub(super) fn end_history(&mut self) {
+        self.history = None;
+    }
+
+    /// Holds everything until [`Viewer::resume`].
+    pub(super) fn pause(&mut self, unwritten: VecDeque<Message>) {
+        self.held = Some(unwritten);
+    }
+
+    /// Lets everything flow again; what was held comes first.
+    pub(super) fn resume(&mut self) -> VecDeque<Message> {
+        self.held.take().unwrap_or_default()
+    }
+
+    /// The states that are new to it.
+    pub(super) fn states(&mut self) -> Vec<State> {
+        let (states, seen) = self.cursor.console().hub().changes_since(self.changes_seen);
+        self.changes_seen = seen;
+        states
+    }
+
+    /// The newest sample.
+    pub(super) fn sample(&mut self) -> Stats {
+        *self.stats.borrow_and_update()
+    }
+
+    /// The lines that are there already, as far as one batch goes.
+    pub(super) fn lines_at_hand(&mut self) -> Option<Batch> {
+        use futures_util::FutureExt;
+        self.cursor.next().now_or_never()
+    }
+}
