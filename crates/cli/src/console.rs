@@ -3,6 +3,7 @@
 mod keys;
 mod piped;
 mod render;
+mod screen;
 mod terminal;
 
 use std::io::IsTerminal;

@@ -18,6 +18,9 @@ pub(crate) enum Fault {
     /// The panel answered with an error.
     #[error("{}", .0.describe())]
     Refused(Problem),
+    /// Something answered that is no panel: a wrong address, or what stands before a panel that is away.
+    #[error("{0}")]
+    Foreign(String),
     /// There is nobody at the other end.
     #[error("{0}")]
     Unreachable(String),
@@ -40,6 +43,11 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
+    /// Whether it is in the panel's form, so that nothing between has made it up.
+    pub(crate) fn is_the_panels(&self) -> bool {
+        !self.code.is_empty()
+    }
+
     fn said(&self) -> String {
         if self.detail.is_empty() { format!("HTTP status {}", self.status) } else { self.detail.clone() }
     }
@@ -80,6 +88,7 @@ impl Fault {
         match self {
             Self::Usage(text) => Self::Usage(format!("{what}: {text}")),
             Self::Failed(text) => Self::Failed(format!("{what}: {text}")),
+            Self::Foreign(text) => Self::Foreign(format!("{what}: {text}")),
             Self::Unreachable(text) => Self::Unreachable(format!("{what}: {text}")),
             Self::Refused(problem) => {
                 let detail = format!("{what}: {}", problem.said());
@@ -93,7 +102,7 @@ impl Fault {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::OutputClosed => ExitCode::SUCCESS,
-            Self::Failed(_) | Self::Refused(_) => ExitCode::from(1),
+            Self::Failed(_) | Self::Refused(_) | Self::Foreign(_) => ExitCode::from(1),
             Self::Usage(_) => ExitCode::from(2),
             Self::Unreachable(_) => ExitCode::from(3),
         }
@@ -106,6 +115,7 @@ impl Fault {
             Self::Failed(_) => "Failed",
             Self::Refused(problem) if problem.code.is_empty() => "Refused",
             Self::Refused(problem) => &problem.code,
+            Self::Foreign(_) => "NotAPanel",
             Self::Unreachable(_) => "Unreachable",
             Self::OutputClosed => "OutputClosed",
         }
@@ -150,6 +160,7 @@ mod tests {
             Problem { status: 404, code: "NotFoundHttpException".into(), detail: "gone".into(), retry_after_s: None };
         let rows = [
             (Fault::Failed(String::new()), 1),
+            (Fault::Foreign(String::new()), 1),
             (Fault::Refused(problem), 1),
             (Fault::Usage(String::new()), 2),
             (Fault::Unreachable(String::new()), 3),

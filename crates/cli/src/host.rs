@@ -57,9 +57,7 @@ impl Ground {
     /// What the panel is told.
     pub(crate) fn panel_config(&self) -> ::panel::Config {
         let mut config = ::panel::Config::new(self.folder.database());
-        config.trusted_proxies.clone_from(&self.settings.trusted_proxies);
-        config.token_ttl_s = self.settings.token_ttl_s;
-        config.public_url.clone_from(&self.settings.public_url);
+        self.settings.apply_to_panel(&mut config);
         config
     }
 

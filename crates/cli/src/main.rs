@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 fn act(global: &Global, command: Command) -> Result<(), Fault> {
     if let Command::Completions { shell } = command {
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "quarterdeck", &mut script);
+        clap_complete::generate(shell, &mut shown_command(), "quarterdeck", &mut script);
         if global.json {
             let script = String::from_utf8_lossy(&script);
             return Output::new(global).document(&json!({ "shell": shell.to_string(), "script": script }));
@@ -57,6 +57,14 @@ fn act(global: &Global, command: Command) -> Result<(), Fault> {
     // A thread that waits for a key or a file has nothing left to do for anybody.
     runtime.shutdown_background();
     result
+}
+
+/// The command line without what the help text does not show either: completions would offer it.
+fn shown_command() -> clap::Command {
+    let whole = Cli::command();
+    clap::Command::new("quarterdeck")
+        .args(whole.get_arguments().cloned())
+        .subcommands(whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned())
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Fault> {

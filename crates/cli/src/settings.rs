@@ -1,9 +1,11 @@
-//! Settings of the serving commands: arguments over `<data>/quarterdeck.toml` over defaults.
+//! Settings of the serving commands: arguments over `<data>/quarterdeck.toml` over defaults, and how panel and node get them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use ipnet::IpNet;
+use reqwest::Url;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::args::host::{LogFormat, PanelSettings, Serve, TOKEN_TTL_S_MAX, TOKEN_TTL_S_MIN, parse_net};
@@ -12,6 +14,13 @@ use crate::folder::read_if_there;
 
 /// Where we listen when nobody says otherwise: this machine only.
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// The least and the most lines that `send logs` may answer with. Viewers take fewer for a whole log, and remember no more.
+const LOG_LINES: std::ops::RangeInclusive<u64> = 100..=2000;
+/// The least log kept per server: a few segments.
+const RETAIN_BYTES_MIN: u64 = 4 * 1024 * 1024;
+/// Characters of the name in front of the node's own lines.
+const APP_NAME_CHARS_MAX: usize = 40;
 
 /// What is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,10 +35,13 @@ pub(crate) struct Settings {
     pub(crate) public_url: Option<String>,
     /// How the log looks.
     pub(crate) log_format: LogFormat,
+    /// What has no argument.
+    written: Written,
 }
 
-/// The file; every member may be missing, none may be unknown.
-#[derive(Debug, Default, Deserialize)]
+/// The file; every member may be missing, none may be unknown. One file serves all commands: a node reads past what is the
+/// panel's, and a panel past what is the node's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Written {
     listen: Option<SocketAddr>,
@@ -38,6 +50,44 @@ struct Written {
     token_ttl_s: Option<u64>,
     public_url: Option<String>,
     log_format: Option<LogFormat>,
+    // The panel's.
+    client_per_minute: Option<u32>,
+    application_per_minute: Option<u32>,
+    websocket_per_minute: Option<u32>,
+    activity_days: Option<u32>,
+    // The node's.
+    app_name: Option<String>,
+    allowed_origins: Option<Vec<String>>,
+    require_origin: Option<bool>,
+    require_scope: Option<bool>,
+    always_args: Option<bool>,
+    echo_commands: Option<bool>,
+    log_lines: Option<u64>,
+    retain_bytes: Option<u64>,
+    stop_grace_s: Option<u64>,
+    connections_per_user_max: Option<usize>,
+    unauthenticated_max: Option<usize>,
+    unauthenticated_per_address_max: Option<usize>,
+    inbound: Inbound,
+}
+
+/// How fast one console connection may talk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Inbound {
+    all: Option<Rate>,
+    auth: Option<Rate>,
+    send_logs: Option<Rate>,
+    send_command: Option<Rate>,
+    other: Option<Rate>,
+}
+
+/// So many at once, and one more after so many milliseconds; 0 for no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rate {
+    burst: u32,
+    refill_ms: u32,
 }
 
 impl Settings {
@@ -53,6 +103,7 @@ impl Settings {
     }
 
     fn merge(written: Written, serve: &Serve, panel: &PanelSettings) -> Result<Self, String> {
+        written.check()?;
         let token_ttl_s = panel.token_ttl.or(written.token_ttl_s).unwrap_or(TOKEN_TTL_S_MIN);
         if !(TOKEN_TTL_S_MIN..=TOKEN_TTL_S_MAX).contains(&token_ttl_s) {
             return Err(format!(
@@ -60,13 +111,13 @@ impl Settings {
             ));
         }
         let trusted_proxies = if serve.trusted_proxies.is_empty() {
-            written.trusted_proxies.unwrap_or_default()
+            written.trusted_proxies.clone().unwrap_or_default()
         } else {
             serve.trusted_proxies.clone()
         };
-        let public_url = match panel.public_url.clone().or(written.public_url) {
+        let public_url = match panel.public_url.as_ref().or(written.public_url.as_ref()) {
             Some(url) => {
-                let url = crate::access::parse_url(&url).map_err(|fault| fault.to_string())?;
+                let url = crate::access::parse_url(url).map_err(|fault| fault.to_string())?;
                 Some(url.as_str().trim_end_matches('/').to_owned())
             }
             None => None,
@@ -77,8 +128,113 @@ impl Settings {
             token_ttl_s,
             public_url,
             log_format: serve.log_format.or(written.log_format).unwrap_or_default(),
+            written,
         })
     }
+
+    /// Tells the panel what is set.
+    pub(crate) fn apply_to_panel(&self, config: &mut ::panel::Config) {
+        config.trusted_proxies.clone_from(&self.trusted_proxies);
+        config.token_ttl_s = self.token_ttl_s;
+        config.public_url.clone_from(&self.public_url);
+        let written = &self.written;
+        set(&mut config.client_per_minute, written.client_per_minute);
+        set(&mut config.application_per_minute, written.application_per_minute);
+        set(&mut config.websocket_per_minute, written.websocket_per_minute);
+        set(&mut config.activity_days, written.activity_days);
+    }
+
+    /// Tells the node what is set. Pages of the panel's public address may open consoles, like those of the address by which
+    /// the node knows it.
+    pub(crate) fn apply_to_node(&self, config: &mut daemon::Config) {
+        config.trusted_proxies.clone_from(&self.trusted_proxies);
+        let written = self.written.clone();
+        config.allowed_origins.extend(written.allowed_origins.unwrap_or_default());
+        config.allowed_origins.extend(self.public_url.as_deref().and_then(origin));
+        set(&mut config.app_name, written.app_name);
+        set(&mut config.require_origin, written.require_origin);
+        set(&mut config.require_scope, written.require_scope);
+        set(&mut config.always_args, written.always_args);
+        set(&mut config.echo_commands, written.echo_commands);
+        set(&mut config.log_lines, written.log_lines);
+        set(&mut config.retain_bytes, written.retain_bytes);
+        set(&mut config.stop_grace, written.stop_grace_s.map(Duration::from_secs));
+        set(&mut config.connections_per_user_max, written.connections_per_user_max);
+        set(&mut config.unauthenticated_max, written.unauthenticated_max);
+        set(&mut config.unauthenticated_per_address_max, written.unauthenticated_per_address_max);
+        let (rates, limits) = (written.inbound, &mut config.session.limits);
+        for (rate, limit) in [
+            (rates.all, &mut limits.global),
+            (rates.auth, &mut limits.auth),
+            (rates.send_logs, &mut limits.send_logs),
+            (rates.send_command, &mut limits.send_command),
+            (rates.other, &mut limits.other),
+        ] {
+            set(&mut limit.burst, rate.map(|rate| rate.burst));
+            set(&mut limit.refill_ms, rate.map(|rate| rate.refill_ms));
+        }
+    }
+}
+
+impl Written {
+    /// Values that cannot be meant.
+    fn check(&self) -> Result<(), String> {
+        let count = |count: Option<usize>| count.map(|count| count as u64);
+        let inbound = &self.inbound;
+        let burst = |rate: Option<Rate>| rate.map(|rate| u64::from(rate.burst));
+        for (name, value) in [
+            ("client_per_minute", self.client_per_minute.map(u64::from)),
+            ("application_per_minute", self.application_per_minute.map(u64::from)),
+            ("websocket_per_minute", self.websocket_per_minute.map(u64::from)),
+            ("activity_days", self.activity_days.map(u64::from)),
+            ("stop_grace_s", self.stop_grace_s),
+            ("connections_per_user_max", count(self.connections_per_user_max)),
+            ("unauthenticated_max", count(self.unauthenticated_max)),
+            ("unauthenticated_per_address_max", count(self.unauthenticated_per_address_max)),
+            ("inbound.all.burst", burst(inbound.all)),
+            ("inbound.auth.burst", burst(inbound.auth)),
+            ("inbound.send_logs.burst", burst(inbound.send_logs)),
+            ("inbound.send_command.burst", burst(inbound.send_command)),
+            ("inbound.other.burst", burst(inbound.other)),
+        ] {
+            if value == Some(0) {
+                return Err(format!("{name} is 0; it must be at least 1"));
+            }
+        }
+        if let Some(lines) = self.log_lines.filter(|lines| !LOG_LINES.contains(lines)) {
+            return Err(format!("log_lines is {lines}; it must be from {} to {}", LOG_LINES.start(), LOG_LINES.end()));
+        }
+        if let Some(bytes) = self.retain_bytes.filter(|bytes| *bytes < RETAIN_BYTES_MIN) {
+            return Err(format!("retain_bytes is {bytes}; it must be at least {RETAIN_BYTES_MIN}"));
+        }
+        if let Some(name) = &self.app_name
+            && (name.trim().is_empty()
+                || name.chars().count() > APP_NAME_CHARS_MAX
+                || name.contains(crate::escape::steers))
+        {
+            return Err(format!("app_name must be 1 to {APP_NAME_CHARS_MAX} characters that can be printed"));
+        }
+        for text in self.allowed_origins.iter().flatten() {
+            if text != "*" && origin(text).as_ref() != Some(text) {
+                return Err(format!(
+                    "allowed_origins: `{text}` is no origin; write it as browsers do, such as https://games.example.org, or * for all"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+/// The origin of pages at an address, as browsers send it.
+fn origin(url: &str) -> Option<String> {
+    let origin = Url::parse(url).ok()?.origin();
+    origin.is_tuple().then(|| origin.ascii_serialization())
 }
 
 fn nets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<IpNet>>, D::Error> {
@@ -129,9 +285,66 @@ mod tests {
             ("token_ttl_s = 5", "600 to 900"),
             ("trusted_proxies = [\"me\"]", "10.0.0.0/8"),
             ("public_url = \"panel\"", "not a panel's address"),
+            ("client_per_minutes = 5", "client_per_minutes"),
+            ("[inbound]\nchat = { burst = 1, refill_ms = 1 }", "chat"),
+            ("[inbound]\nauth = { burst = 0, refill_ms = 1 }", "inbound.auth.burst is 0"),
+            ("websocket_per_minute = 0", "websocket_per_minute is 0"),
+            ("allowed_origins = [\"games.example.org\"]", "as browsers do"),
+            ("allowed_origins = [\"https://games.example.org/\"]", "as browsers do"),
+            ("retain_bytes = 5", "at least 4194304"),
+            ("log_lines = 5", "100 to 2000"),
+            ("app_name = \"\\u001b[2J\"", "app_name"),
         ] {
             let fault = load(text, &Serve::default(), &PanelSettings::default()).unwrap_err().to_string();
             assert!(fault.contains(named), "{fault}");
         }
+    }
+
+    #[test]
+    fn every_setting_reaches_the_half_it_is_for() {
+        let text = r#"
+            public_url = "https://p.example/games"
+            client_per_minute = 1
+            application_per_minute = 2
+            websocket_per_minute = 3
+            activity_days = 4
+            app_name = "Ours"
+            allowed_origins = ["https://bot.example:8443"]
+            require_origin = true
+            require_scope = false
+            always_args = true
+            echo_commands = false
+            log_lines = 200
+            retain_bytes = 8388608
+            stop_grace_s = 30
+            connections_per_user_max = 5
+            unauthenticated_max = 6
+            unauthenticated_per_address_max = 7
+            [inbound]
+            all = { burst = 20, refill_ms = 100 }
+            send_command = { burst = 15, refill_ms = 0 }
+        "#;
+        let settings = load(text, &Serve::default(), &PanelSettings::default()).unwrap();
+        let mut panel = ::panel::Config::new("p.db");
+        settings.apply_to_panel(&mut panel);
+        assert_eq!(
+            (panel.client_per_minute, panel.application_per_minute, panel.websocket_per_minute, panel.activity_days),
+            (1, 2, 3, 4)
+        );
+        let mut node = daemon::Config::new("/d".into(), uuid::Uuid::nil(), "id", "secret", "http://127.0.0.1:1");
+        let before = node.clone();
+        settings.apply_to_node(&mut node);
+        assert!(node.allowed_origins.ends_with(&["https://bot.example:8443".into(), "https://p.example".into()]));
+        assert_eq!((node.app_name.as_str(), node.log_lines, node.retain_bytes), ("Ours", 200, 8 << 20));
+        assert!(node.require_origin && !node.require_scope && node.always_args && !node.echo_commands);
+        assert_eq!(node.stop_grace, Duration::from_secs(30));
+        assert_eq!(
+            (node.connections_per_user_max, node.unauthenticated_max, node.unauthenticated_per_address_max),
+            (5, 6, 7)
+        );
+        let limits = node.session.limits;
+        assert_eq!((limits.global.burst, limits.global.refill_ms), (20, 100));
+        assert_eq!((limits.send_command.burst, limits.send_command.refill_ms), (15, 0));
+        assert_eq!((limits.auth, limits.other), (before.session.limits.auth, before.session.limits.other));
     }
 }

@@ -129,9 +129,46 @@ pub(crate) struct Resources {
     /// Milliseconds until the start that is planned after a crash; likewise.
     #[serde(default)]
     pub(crate) restart_in_ms: Option<u64>,
+    /// Which rungs of isolation hold for it; likewise.
+    #[serde(default)]
+    pub(crate) isolation: Option<Isolation>,
+    /// Figures of `usage` that its node cannot measure, each with the reason; likewise.
+    #[serde(default)]
+    pub(crate) unmeasured: Option<Vec<String>>,
+}
+
+/// Rungs of isolation.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Isolation {
+    /// Those that hold.
+    pub(crate) active: Vec<String>,
+    /// Those that do not, each with the reason.
+    pub(crate) missing: Vec<String>,
 }
 
 impl Resources {
+    /// What the node does not do for this server, and what it does, as names and values for people.
+    pub(crate) fn notes(&self) -> Vec<(&'static str, String)> {
+        let isolation = self.isolation.as_ref();
+        let list = |name, items: Option<&Vec<String>>, between: &str| {
+            items.filter(|items| !items.is_empty()).map(|items| (name, items.join(between)))
+        };
+        [
+            list("isolation", isolation.map(|isolation| &isolation.active), ", "),
+            list("not isolated", isolation.map(|isolation| &isolation.missing), "; "),
+            list("not measured", self.unmeasured.as_ref(), "; "),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// Whether a figure is measured at all; 0 then means 0.
+    pub(crate) fn measures(&self, figure: &str) -> bool {
+        !self.unmeasured.iter().flatten().any(|text| text.split(':').next() == Some(figure))
+    }
+
     /// The state, with the words of other panels mapped to ours.
     pub(crate) fn state(&self) -> State {
         state_from_word(&self.current_state).unwrap_or(State::Offline)
@@ -257,5 +294,37 @@ pub(crate) fn state_from_word(word: &str) -> Option<State> {
         "running" => Some(State::Running),
         "stopping" => Some(State::Stopping),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_a_node_does_not_do_is_told_where_the_panel_says_it() {
+        let resources: Resources = serde_json::from_str(
+            r#"{"current_state":"running","resources":{},"isolation":{"active":["session","rlimits"],"missing":["uid: games run as the daemon"]},
+                "unmeasured":["network: needs root"]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            resources.notes(),
+            [
+                ("isolation", "session, rlimits".to_owned()),
+                ("not isolated", "uid: games run as the daemon".to_owned()),
+                ("not measured", "network: needs root".to_owned()),
+            ]
+        );
+        assert!(!resources.measures("network") && resources.measures("disk"));
+        for other in [
+            r#"{"current_state":"running","resources":{}}"#,
+            r#"{"current_state":"running","resources":{},"isolation":null,"unmeasured":null}"#,
+        ] {
+            let resources: Resources = serde_json::from_str(other).unwrap();
+            assert!(resources.notes().is_empty() && resources.measures("network"));
+        }
     }
 }

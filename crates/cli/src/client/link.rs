@@ -52,10 +52,13 @@ pub(crate) async fn open(address: &str, origin: &str) -> Result<(Socket, bool), 
             let body: serde_json::Value =
                 answer.body().as_deref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
             let said = crate::output::plain(body["error"].as_str().unwrap_or_default());
+            let refused = || {
+                format!("the node refused the connection (HTTP 403 {said}); does it know the panel by another address?")
+            };
             Err(match status {
-                403 => Fault::Failed(format!(
-                    "the node refused the connection (HTTP 403 {said}); does it know the panel by another address?"
-                )),
+                // Without the node's own words it may be a proxy's that stands before a node that is away.
+                403 if said.is_empty() => Fault::Foreign(refused()),
+                403 => Fault::Failed(refused()),
                 // A node that has just started may not have asked its panel yet, so this is no final answer.
                 404 => unreachable(format!("it does not know this server (HTTP 404 {said})")),
                 _ => unreachable(format!("HTTP {status} {said}")),

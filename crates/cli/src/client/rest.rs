@@ -219,7 +219,7 @@ pub(crate) fn attributes<T: DeserializeOwned>(mut item: Value) -> Result<T, Faul
 }
 
 fn not_a_panel(why: &str) -> Fault {
-    Fault::Failed(format!("the answer is not what a panel's API gives ({why}); is the address that of a panel?"))
+    Fault::Foreign(format!("the answer is not what a panel's API gives ({why}); is the address that of a panel?"))
 }
 
 async fn decode<T: DeserializeOwned>(answer: Response) -> Result<T, Fault> {
@@ -241,7 +241,7 @@ async fn check(answer: Response) -> Result<Response, Fault> {
     }
     if status.is_redirection() {
         let to = answer.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or("elsewhere");
-        return Err(Fault::Failed(format!(
+        return Err(Fault::Foreign(format!(
             "the panel sends us on to {to}; use that address (without its path) as QUARTERDECK_URL"
         )));
     }

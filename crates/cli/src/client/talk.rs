@@ -3,7 +3,7 @@
 //! ```text
 //! Down --opened--> Greeting --auth success--> Live --token expired--> Lapsed --auth success--> Live
 //!   ^                                          any --closed--> Down
-//!   '-- history: Unasked -> Coming (shown as it comes, or after a reconnect held until the seam is found) -> Done
+//!   '-- history: Unasked -> Coming (shown as it comes, let pass unseen, or held until the seam is found) -> Done
 //! ```
 //!
 //! Nodes differ in one thing that matters here. Ours handles the messages of a socket in order, so `auth`, `send logs` and
@@ -19,7 +19,7 @@ use wire::server::{PowerAction, State};
 
 use crate::client::api::state_from_word;
 use crate::client::pace::Bucket;
-use crate::client::splice::Tail;
+use crate::client::splice::{Seam, Tail};
 
 /// No line for so long after the last: the history of a node without order is over.
 const QUIET_MS: u64 = 300;
@@ -35,10 +35,26 @@ const HELD_LINES_MAX: usize = 20_000;
 const WAITING_COMMANDS_MAX: usize = 256;
 /// Tokens refused in a row after which nothing is to be hoped from another.
 const REFUSALS_MAX: u32 = 3;
+/// A refused token is renewed after this. Tokens are dated in whole seconds, and one of the second in which rights changed
+/// counts as one from before.
+const RENEW_AFTER_MS: u64 = 1_100;
+/// An `auth` that was discarded has room again after this.
+const DISCARDED_AFTER_MS: u64 = 5_500;
 /// Text in a `jwt error` for a request without a token in force.
 const NO_TOKEN: &str = "jwt: no jwt present";
 /// Texts in a `jwt error` that a new token heals (protocol reference §11.1).
 const RENEWABLE: [&str; 2] = ["jwt: exp claim is invalid", "jwt: created too far in past (denylist)"];
+
+/// Which lines are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// Whichever come; what is missed is missed.
+    Any,
+    /// All from now on. What was printed before is read too, unseen: it tells after a reconnect what is new.
+    New,
+    /// The last ones, and all from now on.
+    Last,
+}
 
 /// What happened, for whoever watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +71,9 @@ pub(crate) enum Seen {
         /// It came as an answer to the request for the last lines.
         history: bool,
     },
-    /// All of the history was shown.
+    /// All of the history was shown, and lines from now on are sure to be seen.
     HistoryEnd,
-    /// After a reconnect, lines may be missing here.
+    /// After a reconnect, lines may be missing here, or come twice.
     Gap,
     /// The server's state.
     State(State),
@@ -107,6 +123,16 @@ pub(crate) enum Order {
     Stats,
 }
 
+impl std::fmt::Display for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Command(text) => f.write_str(text),
+            Self::Power(action) => write!(f, "{action}"),
+            Self::Stats => f.write_str("stats"),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Down,
@@ -119,10 +145,26 @@ enum Phase {
 enum History {
     /// Not wanted, or not asked for on this connection yet.
     Unasked,
-    /// Asked for. `held` when it must be joined to what was shown.
-    Coming { end: Ending, held: Option<Vec<String>> },
+    /// Asked for.
+    Coming { end: Ending, takes: Takes },
     /// Over.
     Done,
+}
+
+/// What becomes of its lines.
+#[derive(Clone, Debug)]
+enum Takes {
+    /// Shown.
+    Shown,
+    /// Nobody wants to see them; they are remembered to find the seam with, should the connection be lost.
+    Unseen,
+    /// They must be joined to what was shown.
+    Held {
+        /// So far.
+        lines: Vec<String>,
+        /// The node will not send them all.
+        cut: bool,
+    },
 }
 
 /// How the end of a history is known.
@@ -160,6 +202,8 @@ impl Ending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Renewal {
     Idle,
+    /// To be asked for then.
+    Due(Instant),
     /// Asked for, not here yet.
     Asked,
 }
@@ -167,7 +211,7 @@ enum Renewal {
 /// The conversation.
 #[derive(Debug)]
 pub(crate) struct Talk {
-    wants_history: bool,
+    wants: Lines,
     /// The node handles the messages of a socket in order.
     ordered: bool,
     phase: Phase,
@@ -183,9 +227,9 @@ pub(crate) struct Talk {
 
 impl Talk {
     /// Nothing is connected yet.
-    pub(crate) fn new(wants_history: bool, now: Instant) -> Self {
+    pub(crate) fn new(wants: Lines, now: Instant) -> Self {
         Self {
-            wants_history,
+            wants,
             ordered: false,
             phase: Phase::Down,
             renewal: Renewal::Idle,
@@ -211,13 +255,20 @@ impl Talk {
             History::Unasked | History::Done => None,
         };
         let commands = (self.phase == Phase::Live && !self.waiting.is_empty()).then(|| self.bucket.ready_at());
-        [history, commands].into_iter().flatten().min()
+        let renewal = match self.renewal {
+            Renewal::Due(at) => Some(at),
+            Renewal::Idle | Renewal::Asked => None,
+        };
+        [history, commands, renewal].into_iter().flatten().min()
     }
 
     /// The deadline has come.
     pub(crate) fn tick(&mut self, now: Instant) {
         if matches!(&self.history, History::Coming { end, .. } if end.deadline() <= now) {
             self.end_history();
+        }
+        if matches!(self.renewal, Renewal::Due(at) if at <= now) {
+            self.renew();
         }
         self.send_waiting(now);
     }
@@ -243,9 +294,19 @@ impl Talk {
         }
     }
 
-    /// After a reconnect the history fills what was missed, wanted or not at first: nothing may be lost in silence.
+    /// After a reconnect the history fills what was missed, wanted or not at first: nothing may be lost in silence. Before
+    /// that, a node without order cannot be asked for it unseen: live lines come between.
     fn asks_history(&self) -> bool {
-        self.wants_history || self.attached_before
+        match self.wants {
+            Lines::Any => false,
+            Lines::New => self.ordered || self.attached_before,
+            Lines::Last => true,
+        }
+    }
+
+    /// Commands wait for their turn.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// No new token could be had this time; the next notice of the node asks again.
@@ -256,13 +317,7 @@ impl Talk {
 
     /// The socket is gone. Whether there is a reason to come back.
     pub(crate) fn closed(&mut self, code: Option<u16>, reason: &str) -> bool {
-        self.end_history();
-        self.history = History::Unasked;
-        self.phase = Phase::Down;
-        self.renewal = Renewal::Idle;
-        for what in std::mem::take(&mut self.waiting) {
-            self.not_sent(what, "the connection was lost before its turn came");
-        }
+        self.down("the connection was lost before its turn came");
         let last = match code {
             Some(code) if code == CloseReason::Suspended.code() => Some("the server is suspended"),
             Some(code) if code == CloseReason::Deleted.code() && reason == CloseReason::Deleted.text() => {
@@ -276,13 +331,29 @@ impl Talk {
         last.is_none()
     }
 
+    /// It is over. Lines that were held are shown, and what was not sent is named.
+    pub(crate) fn ended(&mut self) {
+        self.down("the console ended before its turn came");
+    }
+
+    fn down(&mut self, why_not_sent: &str) {
+        if let History::Coming { takes: Takes::Unseen, .. } = self.history {
+            // Half of it is no ground to tell old from new on. Nothing was promised yet, so the next connection begins anew.
+            self.tail.clear();
+        } else {
+            self.end_history();
+        }
+        self.history = History::Unasked;
+        self.phase = Phase::Down;
+        self.renewal = Renewal::Idle;
+        for what in std::mem::take(&mut self.waiting) {
+            self.not_sent(what, why_not_sent);
+        }
+    }
+
     /// The person wants something.
     pub(crate) fn order(&mut self, order: Order, now: Instant) {
-        let what = match &order {
-            Order::Command(text) => text.clone(),
-            Order::Power(action) => action.to_string(),
-            Order::Stats => "stats".to_owned(),
-        };
+        let what = order.to_string();
         match self.phase {
             Phase::Live => {}
             Phase::Down | Phase::Greeting => return self.not_sent(what, "not connected"),
@@ -315,12 +386,13 @@ impl Talk {
                 self.phase = Phase::Lapsed;
                 self.renew();
             }
-            "jwt error" => self.jwt_error(&arg()),
-            "daemon error" if self.phase == Phase::Greeting => self.refused(&arg()),
+            "jwt error" => self.jwt_error(&arg(), now),
+            "daemon error" if self.phase == Phase::Greeting => self.refused(&arg(), now),
             "daemon error" => self.show(Seen::Error(arg())),
             "daemon message" => self.show(Seen::Notice(arg())),
             "throttled" => {
                 let what = arg();
+                self.discarded(&what, now);
                 self.show(Seen::Error(format!("the node discarded a message ({what}): too many at once")));
             }
             "status" => {
@@ -350,7 +422,8 @@ impl Talk {
         self.attached_before = true;
         self.show(Seen::Attached { again });
         if !asks {
-            return;
+            // Nothing to wait for: what comes from now on is seen.
+            return self.show(Seen::HistoryEnd);
         }
         let end = if self.ordered {
             Ending::Mark { latest: now + Duration::from_millis(ORDERED_WAIT_MS), unasked: Unasked::Unknown }
@@ -358,7 +431,12 @@ impl Talk {
             self.send(client::SEND_LOGS, None);
             Ending::Quiet { asked: now, last: None }
         };
-        self.history = History::Coming { end, held: again.then(Vec::new) };
+        let takes = match self.wants {
+            Lines::New if self.ordered && !self.tail.is_known() => Takes::Unseen,
+            Lines::Last if !again => Takes::Shown,
+            _ => Takes::Held { lines: Vec::new(), cut: false },
+        };
+        self.history = History::Coming { end, takes };
     }
 
     fn state_told(&mut self, state: State) {
@@ -376,7 +454,7 @@ impl Talk {
         }
     }
 
-    fn jwt_error(&mut self, text: &str) {
+    fn jwt_error(&mut self, text: &str, now: Instant) {
         let lower = text.to_lowercase();
         // What was asked for together with a token that is not accepted is answered like this; the token has its own answer.
         if self.phase == Phase::Greeting && lower.contains(NO_TOKEN) {
@@ -387,12 +465,12 @@ impl Talk {
                 .actions
                 .push(Do::GiveUp(format!("the node does not accept the access token: {}", without_event_id(text))));
         }
-        self.refused(text);
+        self.refused(text, now);
     }
 
     /// The token that was sent is not accepted. Another one may be.
-    fn refused(&mut self, text: &str) {
-        if self.renewal == Renewal::Asked {
+    fn refused(&mut self, text: &str, now: Instant) {
+        if self.renewal != Renewal::Idle {
             return;
         }
         self.refusals += 1;
@@ -400,44 +478,62 @@ impl Talk {
             let text = without_event_id(text);
             self.actions.push(Do::GiveUp(format!("the node refused {REFUSALS_MAX} access tokens in a row: {text}")));
         } else {
-            self.renew();
+            self.renewal = Renewal::Due(now + Duration::from_millis(RENEW_AFTER_MS));
+        }
+    }
+
+    /// The node did not even look at a message of ours.
+    fn discarded(&mut self, event: &str, now: Instant) {
+        match (event, &mut self.history) {
+            (client::AUTH, _) if self.phase != Phase::Live && self.renewal == Renewal::Idle => {
+                self.renewal = Renewal::Due(now + Duration::from_millis(DISCARDED_AFTER_MS));
+            }
+            (client::SEND_LOGS, History::Coming { takes: Takes::Held { cut, .. }, .. }) => *cut = true,
+            _ => {}
         }
     }
 
     fn renew(&mut self) {
-        if self.renewal == Renewal::Idle {
+        if self.renewal != Renewal::Asked {
             self.renewal = Renewal::Asked;
             self.actions.push(Do::Renew);
         }
     }
 
     fn line(&mut self, text: String, now: Instant) {
-        let History::Coming { end, held } = &mut self.history else { return self.show_line(text, false) };
+        let History::Coming { end, takes } = &mut self.history else { return self.show_line(text, false) };
         if let Ending::Quiet { last, .. } = end {
             *last = Some(now);
         }
-        match held {
-            Some(held) => {
-                held.push(text);
-                if held.len() >= HELD_LINES_MAX {
+        match takes {
+            Takes::Shown => self.show_line(text, true),
+            Takes::Unseen => self.tail.push(&text),
+            Takes::Held { lines, .. } => {
+                lines.push(text);
+                if lines.len() >= HELD_LINES_MAX {
                     self.end_history();
                 }
             }
-            None => self.show_line(text, true),
         }
     }
 
     fn end_history(&mut self) {
-        let History::Coming { held, .. } = std::mem::replace(&mut self.history, History::Done) else { return };
-        if let Some(held) = held {
-            let joined = self.tail.join(&held);
-            if joined.gap {
+        let History::Coming { takes, .. } = std::mem::replace(&mut self.history, History::Done) else { return };
+        if let Takes::Held { lines: held, cut } = takes {
+            let (known, are_old, is_sure) = match self.tail.join(&held) {
+                Seam::Sure(known) => (known, false, true),
+                Seam::Unsure(known) => (known, false, false),
+                // Whoever waits for new lines must not take an old one for it.
+                Seam::Unknown => (0, true, self.wants == Lines::Last || held.is_empty()),
+            };
+            if cut || !is_sure {
                 self.show(Seen::Gap);
             }
-            for text in held.into_iter().skip(joined.known) {
-                self.show_line(text, false);
+            for text in held.into_iter().skip(known) {
+                self.show_line(text, are_old);
             }
         }
+        self.tail.complete();
         self.show(Seen::HistoryEnd);
     }
 

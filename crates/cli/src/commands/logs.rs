@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde_json::json;
 
 use crate::args::client::LogsArgs;
-use crate::client::talk::{Seen, without_event_id};
+use crate::client::talk::{Lines, Seen, without_event_id};
 use crate::client::watch::{Patience, Watch};
 use crate::commands::Context;
 use crate::escape::{Keep, clean};
@@ -16,7 +16,7 @@ use crate::output::{Output, note, plain};
 pub(crate) async fn run(context: &Context, args: LogsArgs) -> Result<(), Fault> {
     let server = context.rest.find(&args.server).await?;
     let patience = if args.follow { Patience::ComeBack } else { Patience::Once };
-    let mut watch = Watch::open(context.rest.clone(), &server, true, patience);
+    let mut watch = Watch::open(context.rest.clone(), &server, Lines::Last, patience);
     let history = history(&mut watch, args.lines).await?;
     if args.follow {
         for line in &history {
@@ -59,7 +59,7 @@ async fn follow(output: Output, mut watch: Watch) -> Result<(), Fault> {
             }
             Seen::Attached { again: true } => note("connected again"),
             Seen::Gap if output.json => output.json_line(&json!({ "gap": true }))?,
-            Seen::Gap => note("lines may be missing here"),
+            Seen::Gap => note("reconnected; some lines may be missing or repeated here"),
             Seen::Error(text) => note(&plain(without_event_id(&text))),
             Seen::Notice(text) => note(&plain(&text)),
             _ => {}

@@ -10,7 +10,7 @@ use wire::token::permission;
 use crate::args::client::PowerArgs;
 use crate::client::api::Server;
 use crate::client::rest::Rest;
-use crate::client::talk::{Seen, without_event_id};
+use crate::client::talk::{Lines, Seen, without_event_id};
 use crate::client::watch::{Patience, Watch};
 use crate::commands::Context;
 use crate::escape::{Keep, clean};
@@ -28,7 +28,7 @@ pub(crate) async fn run(context: &Context, args: PowerArgs) -> Result<(), Fault>
         return report(context, &server, action, None);
     }
     // Watching begins before the action, so that no change is missed.
-    let mut watch = Watch::open(context.rest.clone(), &server, false, Patience::ComeBack);
+    let mut watch = Watch::open(context.rest.clone(), &server, Lines::Any, Patience::ComeBack);
     let before = first_state(&mut watch).await?;
     send(&context.rest, &server.uuid, action).await?;
     let reached = timeout(args.timeout, reach(&mut watch, Progress::new(action, before)));

@@ -128,11 +128,13 @@ async fn show(context: &Context, typed: &str) -> Result<(), Fault> {
         pairs.insert(1, ("description", description));
     }
     let limits = &server.limits;
-    if let Some(usage) = now.resources.map(|resources| resources.usage) {
+    if let Some(resources) = &now.resources {
+        let usage = &resources.usage;
         pairs.push(("memory", of(bytes(usage.memory_bytes), limits.memory, " MiB")));
         pairs.push(("cpu", of(format!("{:.1}%", usage.cpu_absolute), limits.cpu, "%")));
         pairs.push(("disk", of(bytes(usage.disk_bytes), limits.disk, " MiB")));
         pairs.push(("uptime", uptime(usage.uptime)));
+        pairs.extend(resources.notes());
     }
     context.output.pairs(&pairs)
 }

@@ -6,7 +6,7 @@ use wire::server::{Network, State};
 
 use crate::args::client::StatsArgs;
 use crate::client::api::{Item, Resources};
-use crate::client::talk::{Seen, without_event_id};
+use crate::client::talk::{Lines, Seen, without_event_id};
 use crate::client::watch::{Patience, Watch};
 use crate::commands::Context;
 use crate::fault::Fault;
@@ -16,7 +16,7 @@ use crate::output::{Output, Paint, bytes, note, plain, uptime};
 pub(crate) async fn run(context: &Context, args: StatsArgs) -> Result<(), Fault> {
     let server = context.rest.find(&args.server).await?;
     if args.follow {
-        let watch = Watch::open(context.rest.clone(), &server, false, Patience::ComeBack);
+        let watch = Watch::open(context.rest.clone(), &server, Lines::Any, Patience::ComeBack);
         return follow(context.output, server.limits.memory, watch).await;
     }
     let item: Item<Value> = context.rest.get(&["api", "client", "servers", &server.uuid, "resources"]).await?;
@@ -25,16 +25,22 @@ pub(crate) async fn run(context: &Context, args: StatsArgs) -> Result<(), Fault>
     }
     let resources: Resources = serde_json::from_value(item.attributes)
         .map_err(|error| Fault::Failed(format!("the panel's answer is not understood: {error}")))?;
-    let state = resources.state();
-    let usage = resources.usage;
-    context.output.pairs(&[
-        ("state", state.to_string()),
+    let usage = &resources.usage;
+    let network = if resources.measures("network") {
+        format!("{} in, {} out", bytes(usage.network_rx_bytes), bytes(usage.network_tx_bytes))
+    } else {
+        "not measured".to_owned()
+    };
+    let mut pairs = vec![
+        ("state", resources.state().to_string()),
         ("memory", format!("{}{}", bytes(usage.memory_bytes), of_memory(server.limits.memory, 0))),
         ("cpu", format!("{:.1}%", usage.cpu_absolute)),
         ("disk", bytes(usage.disk_bytes)),
-        ("network", format!("{} in, {} out", bytes(usage.network_rx_bytes), bytes(usage.network_tx_bytes))),
+        ("network", network),
         ("uptime", uptime(usage.uptime)),
-    ])
+    ];
+    pairs.extend(resources.notes());
+    context.output.pairs(&pairs)
 }
 
 async fn follow(output: Output, memory_mib: u64, mut watch: Watch) -> Result<(), Fault> {

@@ -12,7 +12,7 @@ use tokio::time::sleep_until;
 
 use crate::args::client::ConsoleArgs;
 use crate::client::api::Server;
-use crate::client::talk::Seen;
+use crate::client::talk::{Lines, Seen};
 use crate::client::watch::{Patience, Watch};
 use crate::commands::{Context, power, send_command};
 use crate::console::keys::{Typed, read};
@@ -29,7 +29,8 @@ const TYPED_MAX: usize = 16;
 
 /// Runs until stdin has ended and the answer is there.
 pub(crate) async fn run(context: &Context, server: &Server, args: &ConsoleArgs) -> Result<(), Fault> {
-    let mut watch = Watch::open(context.rest.clone(), server, args.history, Patience::ComeBack);
+    let wants = if args.history { Lines::Last } else { Lines::New };
+    let mut watch = Watch::open(context.rest.clone(), server, wants, Patience::ComeBack);
     let mut pipe = Pipe {
         context,
         server,
@@ -38,7 +39,7 @@ pub(crate) async fn run(context: &Context, server: &Server, args: &ConsoleArgs) 
         met: false,
         failures: 0,
     };
-    pipe.attach(&mut watch, args.history).await?;
+    pipe.attach(&mut watch).await?;
     let mut typed = stdin_lines()?;
     while let Some(line) = pipe.next_typed(&mut watch, &mut typed).await? {
         if pipe.act(&mut watch, line?).await? == Went::Left {
@@ -65,9 +66,10 @@ struct Pipe<'a> {
 }
 
 impl Pipe<'_> {
-    /// Waits until lines printed from now on are sure to be seen: the state is told after listening has begun.
-    async fn attach(&mut self, watch: &mut Watch, history: bool) -> Result<(), Fault> {
-        let (mut state_known, mut history_over) = (false, !history);
+    /// Waits until lines printed from now on are sure to be seen: the state is told after listening has begun, and lines from
+    /// before have passed by.
+    async fn attach(&mut self, watch: &mut Watch) -> Result<(), Fault> {
+        let (mut state_known, mut history_over) = (false, false);
         while !(state_known && history_over) {
             let seen = watch.next().await?;
             state_known |= matches!(seen, Seen::State(_));
@@ -116,7 +118,9 @@ impl Pipe<'_> {
         match sent {
             Ok(()) => Ok(Went::On),
             // The next command may do better; the exit code will tell.
-            Err(fault @ (Fault::Refused(_) | Fault::Failed(_))) if !matches!(fault.status(), Some(401 | 404)) => {
+            Err(fault @ (Fault::Refused(_) | Fault::Failed(_) | Fault::Foreign(_)))
+                if !matches!(fault.status(), Some(401 | 404)) =>
+            {
                 note(&format!("not sent: {}: {fault}", crate::output::plain(&line)));
                 self.failures += 1;
                 Ok(Went::On)

@@ -8,7 +8,7 @@ use crate::escape::{Keep, clean};
 use crate::output::{Output, Paint, plain};
 
 /// Turns events into lines; remembers what was said last, to not say it again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Renderer {
     output: Output,
     name: String,
@@ -54,7 +54,7 @@ impl Renderer {
             }
             Seen::Attached { again: false } => None,
             Seen::Attached { again: true } => Some(self.ours(Paint::Green, "connected again")),
-            Seen::Gap => Some(self.ours(Paint::Yellow, "lines may be missing here; the node's log has them")),
+            Seen::Gap => Some(self.ours(Paint::Yellow, "reconnected; some lines may be missing or repeated here")),
             Seen::Error(text) => Some(self.ours(Paint::Red, &plain(without_event_id(text)))),
             Seen::Notice(text) => Some(self.ours(Paint::Yellow, &plain(text))),
             Seen::NotSent { what, why } => Some(self.ours(Paint::Red, &format!("not sent: {} ({why})", plain(what)))),

@@ -1,40 +1,31 @@
 //! The console on a terminal: lines above, an input line below, neither tearing the other.
 //!
-//! The line editor blocks, so it has a thread, and so has its printer: `rustyline` takes a printed line into its own loop,
-//! which redraws the input line after it. Everything else is one task that waits for whichever comes first.
+//! One task that waits for whichever comes first: an event, a typed line, a signal. It never waits for the screen: a terminal
+//! that takes nothing, or an editor that is busy with pasted lines, must not keep the rest from going on.
 
 use std::io::{IsTerminal, stdin};
-use std::path::{Path, PathBuf};
-use std::thread;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
-use rustyline::error::ReadlineError;
-use rustyline::history::FileHistory;
-use rustyline::{Config, Editor, ExternalPrinter};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{sleep, timeout};
 
 use crate::args::Global;
 use crate::client::api::Server;
-use crate::client::talk::{Order, Seen};
-use crate::client::watch::{Patience, Watch};
+use crate::client::talk::{Lines, Order, Seen};
+use crate::client::watch::{LEAVE_WAIT, Patience, Watch};
 use crate::commands::Context;
-use crate::console::keys::{HELP, Typed, read};
-use crate::console::render::Renderer;
+use crate::console::keys::{HELP, Typed};
+use crate::console::screen::{Ended, Screen};
 use crate::fault::Fault;
 use crate::folder::{Folder, make_private_folder};
-use crate::output::{Output, Paint, plain};
+use crate::output::{Paint, plain};
 
-/// Lines of input history kept per server.
-const HISTORY_LINES_MAX: usize = 1000;
-/// Lines on their way to the screen; more wait where they are.
-const PRINT_LINES_MAX: usize = 256;
-/// Lines printed in one go: the input line is redrawn once for all of them.
-const PRINT_BATCH_LINES: usize = 200;
-/// Typed lines on their way.
-const TYPED_MAX: usize = 16;
-
-type LineEditor = Editor<(), FileHistory>;
+/// A connection that was told to end has ended by then.
+const END_WAIT: Duration = Duration::from_secs(2);
+/// Whoever leaves and is kept for longer is told why.
+const LEAVE_NOTICE_AFTER: Duration = Duration::from_millis(300);
 
 /// Whether the terminal can do nothing but print; the line editor would not work there.
 pub(crate) fn is_dumb() -> bool {
@@ -60,70 +51,159 @@ fn state_home() -> Option<PathBuf> {
 }
 
 /// Puts the terminal back the way it was, however the console ends.
-struct Restore(Option<Termios>);
+struct Restore {
+    before: Option<Termios>,
+    when: OptionalActions,
+}
 
 impl Restore {
     fn new() -> Self {
-        Self(tcgetattr(stdin()).ok())
+        Self { before: tcgetattr(stdin()).ok(), when: OptionalActions::Drain }
     }
 }
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        if let Some(before) = &self.0
+        if let Some(before) = &self.before
             && stdin().is_terminal()
         {
             // If the terminal has gone there is nothing to put back.
-            let _ = tcsetattr(stdin(), OptionalActions::Drain, before);
+            let _ = tcsetattr(stdin(), self.when, before);
         }
     }
 }
 
 /// Attaches until the person leaves or there is nothing to attach to any more.
 pub(crate) async fn run(context: &Context, server: &Server, history: Option<PathBuf>) -> Result<(), Fault> {
-    let mut watch = Watch::open(context.rest.clone(), server, true, Patience::ComeBack);
+    let mut watch = Watch::open(context.rest.clone(), server, Lines::Last, Patience::ComeBack);
     // A refusal is told before the terminal is touched.
     let first = watch.next().await?;
-    let _restore = Restore::new();
+    let mut signals = Signals::listen()?;
+    let mut restore = Restore::new();
     let mut screen = Screen::open(context.output, server, history)?;
-    let intro = format!("console of {}; ~? for help, ~. to leave", plain(&server.name));
-    screen.print(screen.renderer.ours(Paint::Dim, &intro)).await;
-    screen.show(&first).await;
-    let result = attend(&mut watch, &mut screen).await;
-    drop(watch);
+    screen.say(Paint::Dim, &format!("console of {}; ~? for help, ~. to leave", plain(&server.name)));
+    screen.show(&first);
+    let result = attend(&mut watch, &mut screen, &mut signals).await;
     let state = screen.renderer.state();
-    drop(screen);
-    let name = plain(&server.name);
+    if !screen.close(if result.is_ok() { Ended::ByPerson } else { Ended::ByItself }).await {
+        // A terminal that takes nothing would keep us here for ever; nor is there anybody to tell anything.
+        restore.when = OptionalActions::Now;
+        return Err(Fault::OutputClosed);
+    }
+    drop(restore);
     match result {
-        Ok(()) => {
-            let state = state.map_or_else(String::new, |state| format!("; {name} is {state}"));
-            context.output.line(&context.output.paint(Paint::Dim, &format!("\r── left{state}")))
+        Ok(left) => {
+            let state = state.map_or_else(String::new, |state| format!("; {} is {state}", plain(&server.name)));
+            context.output.line(&context.output.paint(Paint::Dim, &format!("\r── left{state}")))?;
+            left.into_result()
         }
         // On a line of its own, not behind the input.
         Err(fault) => context.output.line("").and(Err(fault)),
     }
 }
 
-async fn attend(watch: &mut Watch, screen: &mut Screen) -> Result<(), Fault> {
-    let no_signals = |error: std::io::Error| Fault::Failed(format!("cannot wait for signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
-    loop {
+/// The signals that end a console.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn listen() -> Result<Self, Fault> {
+        let failed = |error: std::io::Error| Fault::Failed(format!("cannot wait for signals: {error}"));
+        let listen = |kind| signal(kind).map_err(failed);
+        Ok(Self([listen(SignalKind::terminate())?, listen(SignalKind::hangup())?, listen(SignalKind::interrupt())?]))
+    }
+
+    async fn wait(&mut self) {
+        let [terminate, hangup, interrupt] = &mut self.0;
         tokio::select! {
-            seen = watch.next() => screen.show(&seen?).await,
-            typed = screen.typed.recv() => match typed {
-                None | Some(Typed::Leave) => return Ok(()),
-                Some(typed) => act(watch, screen, typed).await,
-            },
-            _ = terminate.recv() => return Ok(()),
-            _ = hangup.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+            _ = interrupt.recv() => {}
         }
     }
 }
 
-async fn act(watch: &Watch, screen: &mut Screen, typed: Typed) {
+/// How the person's leaving went.
+#[derive(Debug, Default)]
+struct Left {
+    /// Commands that had not gone out by then. Each was named.
+    not_sent: usize,
+    /// The connection did not even end, so more may be lost.
+    stuck: bool,
+}
+
+impl Left {
+    fn into_result(self) -> Result<(), Fault> {
+        match self {
+            Self { stuck: true, .. } => Err(Fault::Failed(
+                "the connection took nothing any more; the last commands may not have been sent".into(),
+            )),
+            Self { not_sent: 0, .. } => Ok(()),
+            Self { not_sent, .. } => {
+                Err(Fault::Failed(format!("{not_sent} commands were not sent; they are named above")))
+            }
+        }
+    }
+}
+
+async fn attend(watch: &mut Watch, screen: &mut Screen, signals: &mut Signals) -> Result<Left, Fault> {
+    loop {
+        tokio::select! {
+            seen = watch.next() => match seen {
+                Ok(seen) => screen.show(&seen),
+                Err(fault) => {
+                    screen.name_unsent();
+                    return Err(fault);
+                }
+            },
+            typed = screen.typed() => match typed {
+                None | Some(Typed::Leave) => return Ok(leave(watch, screen, signals, LEAVE_WAIT).await),
+                Some(typed) => act(watch, screen, typed),
+            },
+            () = signals.wait() => return Ok(leave(watch, screen, signals, Duration::ZERO).await),
+        }
+    }
+}
+
+/// Lets commands that were typed or pasted before still go out, for so long; a signal ends that at once.
+async fn leave(watch: &mut Watch, screen: &mut Screen, signals: &mut Signals, within: Duration) -> Left {
+    let mut left = Left { not_sent: screen.name_unsent(), stuck: false };
+    let mut end = Instant::now() + within;
+    watch.leave(end);
+    let notice = sleep(LEAVE_NOTICE_AFTER);
+    tokio::pin!(notice);
+    let mut told = within.is_zero();
+    loop {
+        tokio::select! {
+            seen = timeout((end + END_WAIT).saturating_duration_since(Instant::now()), watch.next()) => match seen {
+                Ok(Ok(seen)) => {
+                    left.not_sent += usize::from(matches!(seen, Seen::NotSent { .. }));
+                    screen.show(&seen);
+                }
+                Ok(Err(Fault::OutputClosed)) => return left,
+                Ok(Err(fault)) => {
+                    screen.say(Paint::Red, &fault.to_string());
+                    return left;
+                }
+                Err(_) => return Left { stuck: true, ..left },
+            },
+            () = &mut notice, if !told => {
+                told = true;
+                // The editor has gone with what it was about to print.
+                screen.say(Paint::Dim, &format!(
+                    "leaving when the last commands have gone out, in {} s at most; Ctrl-C leaves at once. \
+                     Lines of this moment may be missing here; `logs` has them",
+                    within.as_secs()
+                ));
+            }
+            () = signals.wait() => {
+                end = Instant::now();
+                watch.leave(end);
+            }
+        }
+    }
+}
+
+fn act(watch: &Watch, screen: &mut Screen, typed: Typed) {
     let order = match typed {
         Typed::Command(text) => Order::Command(text),
         Typed::Power(action) => Order::Power(action),
@@ -131,111 +211,20 @@ async fn act(watch: &Watch, screen: &mut Screen, typed: Typed) {
             screen.renderer.want_stats();
             Order::Stats
         }
-        Typed::Help => return screen.print(HELP.to_owned()).await,
+        Typed::Help => return screen.print(HELP.to_owned()),
         Typed::Unknown(text) => {
-            let text = format!(
-                "not sent: {} (lines that begin with ~ are for the console; ~? lists them, ~~ sends one ~)",
-                plain(&text)
+            return screen.say(
+                Paint::Red,
+                &format!(
+                    "not sent: {} (lines that begin with ~ are for the console; ~? lists them, ~~ sends one ~)",
+                    plain(&text)
+                ),
             );
-            return screen.print(screen.renderer.ours(Paint::Red, &text)).await;
         }
         Typed::Nothing | Typed::Leave => return,
     };
+    let what = order.to_string();
     if !watch.order(order) {
-        let text = screen.renderer.ours(Paint::Red, "not sent: too much at once; try again");
-        screen.print(text).await;
+        screen.show(&Seen::NotSent { what, why: "too much at once; try again".into() });
     }
-}
-
-/// The two threads of the line editor, and what goes to and comes from them.
-struct Screen {
-    renderer: Renderer,
-    lines: mpsc::Sender<String>,
-    typed: mpsc::Receiver<Typed>,
-}
-
-impl Screen {
-    fn open(output: Output, server: &Server, history: Option<PathBuf>) -> Result<Self, Fault> {
-        let failed = |error: ReadlineError| Fault::Failed(format!("cannot use the terminal: {error}"));
-        let config = Config::builder()
-            .max_history_size(HISTORY_LINES_MAX)
-            .and_then(|config| config.history_ignore_dups(true))
-            .map_err(failed)?
-            .history_ignore_space(true)
-            // Each pasted line is a command of its own, as if typed.
-            .bracketed_paste(false)
-            .build();
-        let mut editor = LineEditor::with_config(config).map_err(failed)?;
-        if let Some(path) = &history {
-            // A first time has no history.
-            let _ = editor.load_history(path);
-        }
-        let printer = editor.create_external_printer().map_err(failed)?;
-        let (lines, lines_out) = mpsc::channel(PRINT_LINES_MAX);
-        let (typed_in, typed) = mpsc::channel(TYPED_MAX);
-        let prompt = format!("{}> ", plain(&server.name));
-        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
-            thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(body)
-                .map_err(|error| Fault::Failed(format!("cannot start a thread: {error}")))
-        };
-        spawn("printer", Box::new(move || print_lines(printer, lines_out)))?;
-        spawn("editor", Box::new(move || edit_lines(editor, &prompt, history.as_deref(), &typed_in)))?;
-        Ok(Self { renderer: Renderer::new(output, &server.name, server.limits.memory), lines, typed })
-    }
-
-    async fn show(&mut self, seen: &Seen) {
-        if let Some(text) = self.renderer.render(seen) {
-            self.print(text).await;
-        }
-    }
-
-    async fn print(&self, text: String) {
-        // The printer ends only when the terminal is gone; the editor then ends too, and with it the console.
-        let _ = self.lines.send(text).await;
-    }
-}
-
-fn print_lines(mut printer: impl ExternalPrinter, mut lines: mpsc::Receiver<String>) {
-    while let Some(first) = lines.blocking_recv() {
-        let mut batch = first;
-        for _ in 1..PRINT_BATCH_LINES {
-            let Ok(line) = lines.try_recv() else { break };
-            batch.push('\n');
-            batch.push_str(&line);
-        }
-        batch.push('\n');
-        if printer.print(batch).is_err() {
-            return;
-        }
-    }
-}
-
-/// Reads lines until the person leaves. Leaving is decided here: after it no line is read, so the terminal is not raw.
-fn edit_lines(mut editor: LineEditor, prompt: &str, history: Option<&Path>, typed: &mpsc::Sender<Typed>) {
-    loop {
-        let line = match editor.readline(prompt) {
-            Ok(line) => line,
-            Err(ReadlineError::Signal(_)) => continue,
-            // Ctrl-C, Ctrl-D, or a terminal that has gone.
-            Err(_) => return leave(typed),
-        };
-        let what = read(&line);
-        if what != Typed::Nothing && editor.add_history_entry(&line).unwrap_or_default() {
-            // Kept at once: the program may end in a way that leaves no time for it. Without a place, it lives as long as we do.
-            let _ = history.map(|path| editor.append_history(path));
-        }
-        if what == Typed::Leave {
-            return leave(typed);
-        }
-        if typed.blocking_send(what).is_err() {
-            return;
-        }
-    }
-}
-
-fn leave(typed: &mpsc::Sender<Typed>) {
-    // Nobody to tell means that the console has ended already.
-    let _ = typed.blocking_send(Typed::Leave);
 }

@@ -40,12 +40,12 @@ pub(crate) async fn run(global: &Global, args: NodeOnly) -> Result<(), Fault> {
     let ground = Ground::prepare(global, &args.serve, &PanelSettings::default()).await?;
     let mut config =
         daemon::Config::new(ground.node_dir(), identity.uuid, identity.token_id, identity.token.0, &identity.remote);
-    config.trusted_proxies.clone_from(&ground.settings.trusted_proxies);
+    ground.settings.apply_to_node(&mut config);
     let daemon = Daemon::open(config).await.map_err(|error| failed("the node cannot start", &error))?;
     let Ground { settings, listener, mut signals, lock: _lock, .. } = ground;
     let address = listener.address();
     info!(%address, panel = identity.remote, "listening");
-    let serving = listener.serve(daemon.router(), &settings.trusted_proxies);
+    let serving = listener.serve(daemon.standalone_router(), &settings.trusted_proxies);
     let output = Output::new(global);
     let begun = if output.json {
         output.json_line(&serde_json::json!({ "address": address, "panel": identity.remote, "node": identity.uuid }))

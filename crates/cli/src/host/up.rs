@@ -31,7 +31,7 @@ pub(crate) async fn run(global: &Global, args: Up) -> Result<(), Fault> {
         .map_err(|error| failed("the local node cannot be set up", &error))?;
     let mut config =
         daemon::Config::new(ground.node_dir(), credentials.uuid, credentials.token_id, credentials.token, &url);
-    config.trusted_proxies.clone_from(&ground.settings.trusted_proxies);
+    ground.settings.apply_to_node(&mut config);
     let daemon = Daemon::open(config).await.map_err(|error| failed("the node cannot start", &error))?;
 
     let Ground { folder, settings, listener, mut signals, lock: _lock, .. } = ground;

@@ -1,123 +1,13 @@
 //! The real program: `up` in a folder of its own, and every kind of client command against it.
 
-#![allow(clippy::unwrap_used)]
-
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::thread;
-use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Nothing here takes longer, even on a busy machine.
-const DEADLINE: Duration = Duration::from_mins(1);
-
-fn quarterdeck(data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quarterdeck"));
-    command.arg("--data").arg(data);
-    for variable in ["QUARTERDECK_URL", "QUARTERDECK_KEY", "QUARTERDECK_DATA", "QUARTERDECK_LOG"] {
-        command.env_remove(variable);
-    }
-    command.stdin(Stdio::null());
-    command
-}
-
-/// A running `up`. Dropping it ends its games and then itself.
-struct Up {
-    child: Child,
-    greeting: Value,
-    data: TempDir,
-}
-
-impl Up {
-    fn start() -> Self {
-        Self::start_in(TempDir::new().unwrap())
-    }
-
-    fn start_in(data: TempDir) -> Self {
-        let mut child = quarterdeck(data.path())
-            .args(["up", "--json", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let (told, greeting) = mpsc::sync_channel(1);
-        thread::spawn(move || told.send(lines.next()));
-        let greeting = greeting.recv_timeout(DEADLINE).unwrap().unwrap().unwrap();
-        Self { child, greeting: serde_json::from_str(&greeting).unwrap(), data }
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        quarterdeck(self.data.path()).args(args).output().unwrap()
-    }
-
-    /// Runs a command that must work; its stdout.
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.ok(&[args, &["--json"]].concat())).unwrap()
-    }
-
-    /// Runs a command that must fail; its exit code and stderr.
-    fn refused(&self, args: &[&str]) -> (i32, String) {
-        let output = self.run(args);
-        assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
-        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
-    }
-
-    fn console(&self, args: &[&str], input: &str) -> Output {
-        let mut child = quarterdeck(self.data.path())
-            .arg("console")
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
-    }
-
-    fn signal(&mut self, signal: Signal) -> Option<i32> {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
-        self.child.wait().unwrap().code()
-    }
-
-    /// Ends the program, not its games, and gives back the folder.
-    fn end(mut self) -> TempDir {
-        assert_eq!(self.signal(Signal::TERM), Some(0));
-        std::mem::replace(&mut self.data, TempDir::new().unwrap())
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
-            if let Ok(list) = serde_json::from_slice::<Value>(&self.run(&["server", "list", "--json"]).stdout) {
-                for server in list.as_array().into_iter().flatten() {
-                    self.run(&["server", "delete", "--yes", server["uuid"].as_str().unwrap_or_default()]);
-                }
-            }
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-}
-
-fn mode(path: &Path) -> u32 {
-    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
-}
+use crate::deck::{Up, mode, quarterdeck};
 
 #[test]
 fn the_first_up_makes_everything_and_the_second_finds_it_with_its_game_running() {
