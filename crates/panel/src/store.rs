@@ -325,13 +325,14 @@ mod tests {
         for (number, name) in ["ADMIN", "admin", "Admin", "other"].into_iter().enumerate() {
             let number = i64::try_from(number).unwrap();
             sqlx::query(
-                "INSERT INTO users (uuid, number, username, email, first_name, last_name, language, root_admin, created_at, \
-                 updated_at) VALUES ($1, $2, $3, $4, '', '', 'en', TRUE, 0, 0)",
+                "INSERT INTO users (uuid, number, username, email, external_id, first_name, last_name, language, root_admin, \
+                 created_at, updated_at) VALUES ($1, $2, $3, $4, $5, '', '', 'en', TRUE, 0, 0)",
             )
             .bind(uuid::Uuid::from_u128(u128::try_from(number).unwrap() << 100).to_string())
             .bind(number)
             .bind(name)
             .bind(format!("{number}@example.org"))
+            .bind((name == "other").then_some("ÄRGER"))
             .execute(&old)
             .await
             .unwrap();
@@ -342,6 +343,10 @@ mod tests {
         let found = store.users(&users::UserFilter::default(), Window { limit: 9, offset: 0 }).await.unwrap();
         let names: Vec<String> = found.rows.into_iter().map(|user| user.username).collect();
         assert_eq!(names, ["ADMIN", "admin-00000010", "Admin-00000020", "other"]);
+        // What is searched in any case of letters has been folded.
+        let filter = users::UserFilter { external_id: Some("ärger".to_owned()), ..users::UserFilter::default() };
+        let found = store.users(&filter, Window { limit: 9, offset: 0 }).await.unwrap();
+        assert_eq!(found.rows.iter().map(|user| user.username.as_str()).collect::<Vec<_>>(), ["other"]);
         assert_eq!(store.user_by_name("adMIN").await.unwrap().unwrap().username, "ADMIN");
         store.close().await;
     }

@@ -1,5 +1,7 @@
 //! What a node must hear, it hears: also one that is away, one of the older generation, and after a restart of the panel.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::ground::Ground;
@@ -213,7 +215,9 @@ async fn a_caller_that_hangs_up_leaves_nothing_half_done() {
     // The handler's last step is the record: it was not dropped with the connection.
     ground.node.release();
     let record = format!("/api/client/servers/{server}/activity");
+    let deadline = Instant::now() + Duration::from_secs(20);
     loop {
+        assert!(Instant::now() < deadline, "the handler was dropped with its connection");
         let record = ground.get(&record, &ground.admin.key).await.json();
         if record["data"][0]["attributes"]["event"] == "server:subuser.delete" {
             break;
