@@ -24,9 +24,8 @@ pub struct Config {
     pub app_name: String,
     /// Proxies whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// URLs under which people open the panel, where they differ from [`Config::remote`]: its pages may open a console.
-    pub panel_origins: Vec<String>,
-    /// Origins of other web pages that may open a console, besides the panel's own and the host itself; `*` for all.
+    /// Origins of web pages that may open a console, besides [`Config::remote`] and the host itself: also the address under which
+    /// people open the panel, where it is another one. `*` for all.
     pub allowed_origins: Vec<String>,
     /// Whether a connection without an `Origin` header is refused, as stock Wings does.
     pub require_origin: bool,
@@ -81,7 +80,6 @@ impl Config {
             remote: remote.trim_end_matches('/').to_owned(),
             app_name: "Quarterdeck".to_owned(),
             trusted_proxies: Vec::new(),
-            panel_origins: Vec::new(),
             allowed_origins: Vec::new(),
             require_origin: false,
             require_scope: true,

@@ -36,8 +36,7 @@ pub(crate) fn origin_allowed(headers: &HeaderMap, peer: IpAddr, config: &Config)
         return true;
     }
     let Some(origin) = origin.to_str().ok().and_then(Origin::of) else { return false };
-    // The panel's address as nodes reach it, those that people see, and what an administrator added.
-    let listed = [&config.remote].into_iter().chain(&config.panel_origins).chain(&config.allowed_origins);
+    let listed = [&config.remote].into_iter().chain(&config.allowed_origins);
     if listed.filter_map(|url| Origin::of(url)).any(|listed| listed == origin) {
         return true;
     }
@@ -132,15 +131,13 @@ mod tests {
         };
         assert!(allowed(&config, "http://10.0.0.5:8080"));
         assert!(!allowed(&config, "https://panel.example"));
-        config.panel_origins = vec!["https://Panel.Example:443/games".into()];
+        config.allowed_origins = vec!["https://Panel.Example:443/games".into(), String::new()];
         assert!(allowed(&config, "https://panel.example"));
         for other in
             ["http://panel.example", "https://panel.example:8443", "https://panel.example.evil", "https://", "null"]
         {
             assert!(!allowed(&config, other), "{other}");
         }
-        config.panel_origins = vec!["*".into(), String::new()];
-        assert!(!allowed(&config, "https://evil.example"), "a panel is one place");
         config.allowed_origins = vec!["*".into()];
         assert!(allowed(&config, "https://evil.example"));
     }

@@ -25,8 +25,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const STATE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Servers whose states are reported at the same time.
 const STATES_AT_ONCE: usize = 8;
-/// How long reports may still be under way when the node ends; less than it waits for its tasks.
-const LAST_REPORTS_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long activity may still be under way when the node ends; less than it waits for its tasks.
+const LAST_ACTIVITY_TIMEOUT: Duration = Duration::from_secs(4);
+/// The same for states, which nobody misses.
+const LAST_STATES_TIMEOUT: Duration = Duration::from_secs(1);
 /// Servers per page at boot, as Wings asks.
 const PAGE_SERVERS: u64 = 50;
 /// Reports of each kind waiting for the panel; beyond this the newest is dropped and counted in the log.
@@ -167,7 +169,7 @@ impl Remote {
 
     async fn deliver_activity(&self, mut queue: mpsc::Receiver<Activity>, ending: &CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        let last = last_moment(ending);
+        let last = last_moment(ending, LAST_ACTIVITY_TIMEOUT);
         tokio::pin!(last);
         loop {
             let received = tokio::select! {
@@ -238,7 +240,7 @@ impl Remote {
 
     async fn deliver_states(&self, mut queue: mpsc::Receiver<(ServerId, StatusChange)>, ending: &CancellationToken) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        let last = last_moment(ending);
+        let last = last_moment(ending, LAST_STATES_TIMEOUT);
         tokio::pin!(last);
         loop {
             let received = tokio::select! {
@@ -328,7 +330,7 @@ fn readable(entry: Value) -> Option<RemoteServer> {
 }
 
 /// A while after the node began to end.
-async fn last_moment(ending: &CancellationToken) {
+async fn last_moment(ending: &CancellationToken, timeout: Duration) {
     ending.cancelled().await;
-    tokio::time::sleep(LAST_REPORTS_TIMEOUT).await;
+    tokio::time::sleep(timeout).await;
 }

@@ -26,6 +26,7 @@ struct Panel {
     heard: watch::Sender<Vec<Value>>,
     refusals: watch::Sender<Vec<StatusCode>>,
     is_mute: watch::Sender<bool>,
+    states: watch::Sender<Vec<String>>,
 }
 
 type Shared = State<Arc<Panel>>;
@@ -44,6 +45,14 @@ async fn activity(State(panel): Shared, Json(body): Json<Value>) -> StatusCode {
         return refusal;
     }
     panel.heard.send_modify(|heard| heard.extend(body["data"].as_array().cloned().unwrap_or_default()));
+    StatusCode::NO_CONTENT
+}
+
+/// Hears of a state and, while it is mute, says nothing.
+async fn state(State(panel): Shared, Json(body): Json<Value>) -> StatusCode {
+    let mut is_mute = panel.is_mute.subscribe();
+    let _ = is_mute.wait_for(|is_mute| !is_mute).await;
+    panel.states.send_modify(|states| states.push(body["data"]["new_state"].as_str().unwrap_or_default().to_owned()));
     StatusCode::NO_CONTENT
 }
 
@@ -66,15 +75,17 @@ async fn node(refusals: Vec<StatusCode>) -> Node {
         heard: watch::Sender::default(),
         refusals: watch::Sender::new(refusals),
         is_mute: watch::Sender::new(false),
+        states: watch::Sender::default(),
     });
     let all = json!({
-        "data": [{ "uuid": SERVER, "settings": definition()["settings"], "process_configuration": definition()["process_configuration"] }],
+        "data": [{ "uuid": "22222222-2222-3333-4444-555555555555", "settings": 7 }, { "uuid": SERVER, "settings": definition()["settings"], "process_configuration": definition()["process_configuration"] }],
         "meta": { "current_page": 1, "last_page": 1, "per_page": 50, "total": 1 },
     });
     let routes = Router::new()
         .route("/api/remote/servers", get(move || std::future::ready(Json(all.clone()))))
         .route("/api/remote/servers/reset", post(|| std::future::ready(StatusCode::NO_CONTENT)))
         .route("/api/remote/servers/{server}", get(one))
+        .route("/api/remote/servers/{server}/container/status", post(state))
         .route("/api/remote/activity", post(activity))
         .with_state(panel.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -212,4 +223,33 @@ async fn what_was_done_before_the_end_is_reported_before_the_end() {
     let heard = node.panel.heard.borrow();
     let events: Vec<_> = heard.iter().filter_map(|record| record["event"].as_str()).collect();
     assert_eq!(events, ["server:power.start", "server:console.command", "server:power.kill"]);
+}
+
+/// States were sent one by one before the activity of their batch: a panel that hung on them held it up, and lost it at the end.
+#[tokio::test]
+async fn activity_does_not_wait_for_a_panel_that_hangs_on_states() {
+    let node = node(Vec::new()).await;
+    let mut socket = node.running().await;
+    let mut states = node.panel.states.subscribe();
+    let in_time = tokio::time::timeout(DEADLINE, states.wait_for(|states| states.len() == 2)).await.is_ok();
+    assert!(in_time, "{:?}", node.panel.states.borrow());
+    node.panel.is_mute.send_replace(true);
+    say(&mut socket, "set state", "kill").await;
+    hear(&mut socket, "\"offline\"").await;
+    node.until_recorded("server:power.kill").await;
+    let ending = std::time::Instant::now();
+    node.daemon.shutdown().await;
+    assert!(ending.elapsed() < Duration::from_secs(4), "{:?}", ending.elapsed());
+    assert_eq!(*node.panel.states.borrow(), ["starting", "running"]);
+}
+
+/// One entry of the panel's list that made no sense kept all servers of the page from being taken up.
+#[tokio::test]
+async fn a_definition_that_makes_no_sense_does_not_cost_the_others() {
+    let node = node(Vec::new()).await;
+    // The list of this panel has one before the good one.
+    let mut socket = node.running().await;
+    say(&mut socket, "set state", "kill").await;
+    hear(&mut socket, "\"offline\"").await;
+    node.daemon.shutdown().await;
 }

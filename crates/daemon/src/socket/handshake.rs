@@ -30,7 +30,7 @@ pub(crate) async fn open(
     if !origin::origin_allowed(&headers, peer, &node.config) {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
-            "web pages of this origin may not open a console here; add it to the node's allowed origins",
+            "web pages of this origin may not open a console here; add it to allowed_origins in the node's settings",
         ));
     }
     let upgrade = upgrade.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
