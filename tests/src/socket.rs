@@ -198,6 +198,17 @@ impl Socket {
         }
     }
 
+    /// Listens for so long, to what comes.
+    pub async fn hear_for(&mut self, time: Duration) {
+        let until = tokio::time::Instant::now() + time;
+        while let Ok(heard) = tokio::time::timeout_at(until, self.receive()).await {
+            self.heard.push(heard.clone());
+            if matches!(heard, Heard::Closed(..) | Heard::Dropped) {
+                return;
+            }
+        }
+    }
+
     /// All console lines heard so far.
     pub fn lines(&self) -> Vec<&str> {
         self.heard.iter().filter_map(|heard| heard.arg_of("console output")).collect()

@@ -58,11 +58,14 @@ async fn bad_requests_of_a_panel_are_named() {
     assert_eq!(refused(&Rest::send(node.request(Method::PATCH, "/api/system")).await), 405);
     assert_eq!(refused(&node.post(&at("/power"), &json!({ "action": "explode" })).await), 422);
     assert_eq!(refused(&node.post(&at("/power"), &json!({})).await), 422);
+    let below = node.post(&at("/power"), &json!({ "action": "stop", "wait_seconds": -1 })).await;
+    assert_eq!(below.status, 202, "a wait out of range is the default: {}", below.text);
     let broken = node.request(Method::POST, &at("/power")).header("Content-Type", "application/json").body("{");
     assert_eq!(refused(&Rest::send(broken).await), 422);
     let huge = json!({ "commands": ["x".repeat(1024 * 1024)] });
     assert_eq!(refused(&node.post(&at("/commands"), &huge).await), 413);
     assert_eq!(refused(&node.post(&at("/commands"), &json!({ "commands": ["hello"] })).await), 502, "it is offline");
+    assert_eq!(refused(&node.post(&at("/commands"), &json!({ "commands": [] })).await), 502, "so it is for none");
     assert_eq!(refused(&node.post(&at("/commands"), &json!({ "commands": ["a\u{1b}b"] })).await), 422);
     let stranger = json!({ "uuid": "11111111-2222-3333-4444-555555555555" });
     assert_eq!(refused(&node.post("/api/servers", &stranger).await), 422, "the panel does not know it either");
