@@ -118,7 +118,7 @@ impl Cursor {
 
     /// The number of the next line it hands over.
     fn position(&self) -> Seq {
-        self.waiting.front().map_or(self.next, |line| line.seq)
+        self.waiting.front().map_or(self.next, |line| line.since)
     }
 
     /// Whether [`Cursor::next`] has something below this number, which is not above the head.
@@ -170,7 +170,7 @@ impl Cursor {
                 Err(error) => return Batch::Failed(error),
             };
             let from = self.next;
-            let found = lines.first().map_or(ring, |line| line.seq);
+            let found = lines.first().map_or(ring, |line| line.since);
             self.next = lines.last().map_or(found, |last| last.seq.next());
             self.waiting = lines.into();
             if found > from {

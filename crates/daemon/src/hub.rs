@@ -23,6 +23,8 @@ const CHANGES_MAX: usize = 64;
 pub(crate) struct Line {
     /// Its number.
     pub(crate) seq: Seq,
+    /// The first number it stands for: its own, unless it names lines that were lost.
+    pub(crate) since: Seq,
     /// Its text, as `console output` carries it.
     pub(crate) text: Arc<str>,
     /// The text frame for the plain protocol, encoded once for everybody.
@@ -33,12 +35,17 @@ impl Line {
     /// Encodes a line. The only place that does.
     pub(crate) fn new(seq: Seq, text: &str) -> Self {
         let frame = Bytes::from(wire::console::console_output_frame(text));
-        Self { seq, text: Arc::from(text), frame }
+        Self { seq, since: seq, text: Arc::from(text), frame }
     }
 
     /// A line that has a number but is not shown.
     pub(crate) fn hidden(seq: Seq) -> Self {
-        Self { seq, text: Arc::from(""), frame: Bytes::new() }
+        Self { seq, since: seq, text: Arc::from(""), frame: Bytes::new() }
+    }
+
+    /// One line in place of those from `since` to `seq`, which were lost.
+    pub(crate) fn lost(since: Seq, seq: Seq, text: &str) -> Self {
+        Self { since, ..Self::new(seq, text) }
     }
 
     /// Whether viewers see it.
@@ -108,7 +115,7 @@ impl Hub {
             let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
             for line in lines {
                 // The ring holds consecutive numbers; after a jump only what follows is in memory.
-                if ring.lines.back().is_some_and(|last| last.seq.next() != line.seq) {
+                if ring.lines.back().is_some_and(|last| last.seq.next() != line.since) {
                     ring.lines.clear();
                     ring.bytes = 0;
                 }
@@ -138,11 +145,11 @@ impl Hub {
         if from >= head && ring.lines.back().is_none_or(|last| last.seq < from) {
             return Read::Lines(Vec::new());
         }
-        let Some(first) = ring.lines.front().map(|line| line.seq) else { return Read::Below(head) };
+        let Some(first) = ring.lines.front().map(|line| line.since) else { return Read::Below(head) };
         if from < first {
             return Read::Below(first);
         }
-        let skip = usize::try_from(from.0 - first.0).unwrap_or(usize::MAX);
+        let skip = ring.lines.partition_point(|line| line.seq < from);
         let lines = ring.lines.iter().skip(skip);
         let count = fitting(lines.clone(), lines_max, bytes_max);
         Read::Lines(lines.take(count).cloned().collect())
@@ -235,6 +242,15 @@ mod tests {
         hub.push(lines(7..8), Seq(8));
         assert!(matches!(hub.read(Seq(1), 1, usize::MAX), Read::Below(Seq(7))));
         assert_eq!(numbers(&hub.read(Seq(7), 1, usize::MAX)), Some(vec![7]));
+    }
+
+    #[test]
+    fn a_line_that_stands_for_lost_ones_is_a_line_like_others() {
+        let hub = Hub::new(Seq(0), State::Offline);
+        hub.push(vec![Line::new(Seq(0), "a"), Line::lost(Seq(1), Seq(5), "lost"), Line::new(Seq(6), "b")], Seq(7));
+        for (from, expected) in [(0, vec![0, 5, 6]), (1, vec![5, 6]), (3, vec![5, 6]), (6, vec![6]), (7, vec![])] {
+            assert_eq!(numbers(&hub.read(Seq(from), 9, usize::MAX)), Some(expected), "from {from}");
+        }
     }
 
     #[test]

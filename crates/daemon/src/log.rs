@@ -10,7 +10,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use spool::format::SEGMENT_HEADER_BYTES;
-use spool::{Event, ExitPayload, Frames, LineKind, LineSplitter, SegmentHeader, SegmentName, StartPayload};
+use spool::{
+    Event, ExitPayload, Frames, GapPayload, GapReason, LineKind, LineSplitter, SegmentHeader, SegmentName, StartPayload,
+};
 use wire::ids::Seq;
 
 use crate::hub::Line;
@@ -35,6 +37,18 @@ pub(crate) struct Presentation {
 }
 
 impl Presentation {
+    /// What stands in place of lines that were lost: all numbers of them, why, and how much.
+    fn lost(&self, first_line: u64, gap: &GapPayload) -> Line {
+        let last_line = first_line.saturating_add(gap.lines).saturating_sub(1);
+        let which = match gap.lines {
+            1 => format!("line {first_line} was lost"),
+            _ => format!("lines {first_line} to {last_line} were lost"),
+        };
+        let bytes = if gap.bytes > 0 { format!(" ({} bytes)", gap.bytes) } else { String::new() };
+        let text = format!("{which}: {}{bytes}", reason(gap.reason));
+        Line::lost(Seq(first_line), Seq(last_line), &engine::line::daemon_line(&self.app_name, &text))
+    }
+
     fn line(&self, line: &spool::Line<'_>) -> Line {
         let seq = Seq(line.seq);
         let text = engine::line::text(line.bytes);
@@ -45,6 +59,15 @@ impl Presentation {
             LineKind::Input { .. } if self.echo_commands => Line::new(seq, &engine::line::echo_line("", &text)),
             LineKind::Input { .. } => Line::hidden(seq),
         }
+    }
+}
+
+fn reason(reason: GapReason) -> String {
+    match reason {
+        GapReason::DiskFull => "the disk was full".to_owned(),
+        GapReason::DiskFailed => "the disk failed".to_owned(),
+        GapReason::Damaged => "the log is damaged".to_owned(),
+        GapReason::Other(code) => format!("reason {code}, which a newer version knows"),
     }
 }
 
@@ -88,12 +111,19 @@ struct Open {
 /// Follows the end of a log.
 pub(crate) struct Tail {
     dir: PathBuf,
-    presentation: Presentation,
     splitter: LineSplitter,
     open: Option<Open>,
     buffer: Vec<u8>,
+    shown: Shown,
+}
+
+/// How events become entries.
+struct Shown {
+    presentation: Presentation,
     /// Lines below this number are passed over.
     from: Seq,
+    /// Something was lost in front of the next line of output, and no whole line of it: that line is to say so.
+    torn: Option<GapPayload>,
 }
 
 impl Tail {
@@ -119,11 +149,10 @@ impl Tail {
     pub(crate) fn unread(dir: &Path, presentation: Presentation) -> Self {
         Self {
             dir: dir.to_owned(),
-            presentation,
             splitter: LineSplitter::default(),
             open: None,
             buffer: vec![0; READ_BYTES],
-            from: Seq(0),
+            shown: Shown { presentation, from: Seq(0), torn: None },
         }
     }
 
@@ -148,7 +177,8 @@ impl Tail {
             None => None,
         };
         let splitter = LineSplitter::new(name.map_or(0, |name| name.base_line));
-        Ok(Self { splitter, open, from, ..Self::unread(dir, presentation) })
+        let shown = Shown { presentation: presentation.clone(), from, torn: None };
+        Ok(Self { splitter, open, shown, ..Self::unread(dir, presentation) })
     }
 
     /// Decodes what is new. `until` is the position that the writer has announced; a look ends there without asking the
@@ -207,12 +237,11 @@ impl Tail {
                 file => break (name, file?),
             }
         };
-        let presentation = &self.presentation;
         if self.open.is_none() {
             self.splitter = LineSplitter::new(name.base_line);
         } else {
-            let from = self.from;
-            self.splitter.begin_segment(name.base_line, &mut |event| note(presentation, from, news, event));
+            let shown = &mut self.shown;
+            self.splitter.begin_segment(name.base_line, &mut |event| shown.note(news, event));
         }
         self.open = Some(Open { name, file, offset: 0 });
         Ok(true)
@@ -222,27 +251,45 @@ impl Tail {
         let Some(open) = &mut self.open else { return Ok(0) };
         let length = read_at(&open.file, &mut self.buffer, SEGMENT_HEADER_BYTES as u64 + open.offset)?;
         let mut frames = Frames::new(self.buffer.get(..length).unwrap_or_default(), open.name.base_line);
-        let presentation = &self.presentation;
+        let shown = &mut self.shown;
         for frame in frames.by_ref() {
-            self.splitter.feed(&frame, &mut |event| note(presentation, self.from, news, event));
+            self.splitter.feed(&frame, &mut |event| shown.note(news, event));
         }
         open.offset += frames.consumed() as u64;
         Ok(frames.consumed())
     }
 }
 
-fn note(presentation: &Presentation, from: Seq, news: &mut News, event: Event<'_>) {
-    match event {
-        Event::Line(line) if line.seq < from.0 => {}
-        Event::Line(line) => {
-            let output = line.kind == LineKind::Output;
-            news.entries.push(Entry::Line { line: presentation.line(&line), output });
+impl Shown {
+    fn note(&mut self, news: &mut News, event: Event<'_>) {
+        match event {
+            Event::Line(line) => {
+                let output = line.kind == LineKind::Output;
+                let torn = if output { self.torn.take() } else { None };
+                if line.seq < self.from.0 {
+                    return;
+                }
+                let line = match torn {
+                    Some(gap) => {
+                        let rest = engine::line::text(line.bytes);
+                        Line::new(Seq(line.seq), &format!("({} bytes lost: {}) {rest}", gap.bytes, reason(gap.reason)))
+                    }
+                    None => self.presentation.line(&line),
+                };
+                news.entries.push(Entry::Line { line, output });
+            }
+            Event::Started { start, .. } => news.entries.push(Entry::Started(start)),
+            Event::Exited { exit, .. } => news.entries.push(Entry::Exited(exit)),
+            // Without a number of its own it cannot be a line.
+            Event::Gap { gap, .. } if gap.lines == 0 => self.torn = (gap.bytes > 0).then_some(gap),
+            Event::Gap { first_line, gap, .. } => {
+                if first_line.saturating_add(gap.lines) > self.from.0 {
+                    let line = self.presentation.lost(first_line, &gap);
+                    news.entries.push(Entry::Line { line, output: false });
+                }
+            }
+            Event::Unreadable { kind, .. } => tracing::warn!(?kind, "a frame of a console log makes no sense"),
         }
-        Event::Started { start, .. } => news.entries.push(Entry::Started(start)),
-        Event::Exited { exit, .. } => news.entries.push(Entry::Exited(exit)),
-        // Numbers that have no line: cursors find the gap when they get there.
-        Event::Gap { .. } => {}
-        Event::Unreadable { kind, .. } => tracing::warn!(?kind, "a frame of a console log makes no sense"),
     }
 }
 
@@ -318,7 +365,7 @@ impl Backlog {
         while found.len() < lines_max
             && let Some(line) = self.lines.front()
             && line.seq < to
-            && found.last().is_none_or(|last| last.seq.next() == line.seq)
+            && found.last().is_none_or(|last| last.seq.next() == line.since)
         {
             found.extend(self.lines.pop_front());
         }
@@ -350,3 +397,7 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     }
     Ok(length)
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

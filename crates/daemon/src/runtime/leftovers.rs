@@ -54,7 +54,7 @@ impl Leftovers {
                 killing_since = Some(Instant::now());
             }
             let found = self.look(killing_since.is_some()).await;
-            let Some(first) = found.first().cloned() else { return };
+            let Some(first) = found.first().cloned() else { break };
             match killing_since {
                 None => {
                     tokio::select! {
@@ -64,14 +64,14 @@ impl Leftovers {
                 }
                 Some(since) if since.elapsed() >= KILL_MAX => {
                     tracing::error!(server = %self.id, left = found.len(), "processes of the server cannot be killed and are left behind");
-                    return;
+                    break;
                 }
                 // Over at the pause's end or before, it makes no difference.
                 Some(_) => drop(shim::ended(first, KILL_EVERY).await),
             }
-            for pidfd in found {
-                shim::reap(&pidfd);
-            }
+        }
+        if let Err(error) = blocking(shim::reap_orphans).await {
+            tracing::error!(server = %self.id, %error, "ended processes may stay as zombies");
         }
     }
 

@@ -105,15 +105,55 @@ pub(crate) async fn ended(pidfd: Arc<OwnedFd>, limit: Duration) -> bool {
     blocking(wait).await.unwrap_or(false)
 }
 
-/// Field 22 of `/proc/<pid>/stat`; none for a zombie. The second field is a name that may have spaces and brackets in it.
-fn start_ticks(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_ascii_whitespace();
-    if fields.next() == Some("Z") {
-        return None;
+/// Takes the status of what became ours when the shim that held it was killed, and has ended. Processes that we start ourselves stay
+/// in our session; the games' are in others.
+pub(crate) fn reap_orphans() {
+    let own = std::process::id();
+    let Some(session) = stat(own).and_then(|stat| stat.session()) else { return };
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    for pid in pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+        let is_orphan = |stat: &Stat| {
+            stat.is_zombie() && stat.parent() == Some(own) && stat.session().is_some_and(|theirs| theirs != session)
+        };
+        if stat(pid).as_ref().is_some_and(is_orphan)
+            && let Some(pidfd) = open(pid)
+        {
+            reap(&pidfd);
+        }
     }
-    fields.nth(22 - 4)?.parse().ok()
+}
+
+/// When a process began, in clock ticks since boot; none for a zombie.
+fn start_ticks(pid: u32) -> Option<u64> {
+    let stat = stat(pid).filter(|stat| !stat.is_zombie())?;
+    stat.field(22)?.parse().ok()
+}
+
+/// `/proc/<pid>/stat` from its third field on. The second is a name that may have spaces and brackets in it.
+struct Stat(String);
+
+fn stat(pid: u32) -> Option<Stat> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')').map(|(_, fields)| Stat(fields.to_owned()))
+}
+
+impl Stat {
+    /// By its number in `proc(5)`.
+    fn field(&self, number: usize) -> Option<&str> {
+        self.0.split_ascii_whitespace().nth(number.checked_sub(3)?)
+    }
+
+    fn is_zombie(&self) -> bool {
+        self.field(3) == Some("Z")
+    }
+
+    fn parent(&self) -> Option<u32> {
+        self.field(4)?.parse().ok()
+    }
+
+    fn session(&self) -> Option<u32> {
+        self.field(6)?.parse().ok()
+    }
 }
 
 /// This boot of the machine, as the kernel names it; empty if it does not.
