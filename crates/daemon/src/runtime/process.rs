@@ -410,7 +410,85 @@ pub(crate) fn hex(id: &[u8; 16]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::runtime::cgroup::Machine;
+    use crate::runtime::program;
+
+    /// A start that hangs until somebody reads from the pipe that stands in for a control group.
+    async fn hanging(
+        dir: &Path,
+        unwanted: &CancellationToken,
+        meanwhile: impl Future<Output = ()>,
+    ) -> Result<(Found, u32), LaunchError> {
+        let pipe = dir.join("group");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        let spec = LaunchSpec {
+            run_id: [7; 16],
+            log_dir: dir.join(LOG_DIR),
+            socket_dir: dir.to_owned(),
+            argv: vec![b"/bin/sleep".to_vec(), b"1000".to_vec()],
+            env: vec![(RUN_VARIABLE.as_bytes().to_vec(), dir.as_os_str().as_encoded_bytes().to_vec())],
+            cwd: dir.to_owned(),
+            console: Console::Pipe,
+            user: None,
+            rlimits: Vec::new(),
+            cgroup_procs: vec![pipe],
+            no_new_privs: true,
+            umask: UMASK,
+            segment_bytes: spool::writer::SEGMENT_BYTES_DEFAULT,
+            retain_bytes: spool::writer::RETAIN_BYTES_DEFAULT,
+            oom_score_adj: None,
+        };
+        let (tasks, leaf) = (Tasks::default(), Machine::default().existing("none"));
+        let site = Site { tasks: &tasks, id: ServerId(uuid::Uuid::new_v4()), dir, leaf: &leaf };
+        let shim = program::unpack(&dir.join("bin")).unwrap();
+        let limit = Duration::from_millis(200);
+        tokio::join!(site.start(&shim, spec, limit, unwanted), meanwhile).0
+    }
+
+    async fn is_held(dir: &Path) -> bool {
+        let log = dir.join(LOG_DIR);
+        blocking(move || spool::writer::is_locked(&log)).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_game_that_comes_up_after_the_time_out_is_joined() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("group");
+        let let_go = async {
+            // The time-out has come when the start is looked for; reading is what it waits for.
+            blocking(move || std::fs::read(pipe)).await.unwrap().unwrap();
+        };
+        // Held back until the limit is over: the pipe has no reader before.
+        let late = async {
+            // sleeps: that the time-out has come is seen by nobody but the one who waited for it
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            let_go.await;
+        };
+        let (found, pid) = hanging(dir.path(), &CancellationToken::new(), late).await.unwrap();
+        let Found::Running(holder) = found else { panic!("not joined") };
+        assert_eq!((holder.run_id, holder.pid), ([7; 16], pid));
+        let shim = ShimProcess::of(holder.shim_pid).unwrap();
+        holder.link.kill();
+        let pidfd = Arc::new(crate::runtime::shim::open(shim.pid).unwrap());
+        assert!(crate::runtime::shim::ended(pidfd, Duration::from_secs(30)).await);
+    }
+
+    #[tokio::test]
+    async fn a_late_start_that_nobody_wants_any_more_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let unwanted = CancellationToken::new();
+        let kill = async {
+            while !is_held(dir.path()).await {
+                tokio::task::yield_now().await;
+            }
+            unwanted.cancel();
+        };
+        let refused = hanging(dir.path(), &unwanted, kill).await;
+        assert!(matches!(refused, Err(LaunchError::Unwanted)));
+        assert!(!is_held(dir.path()).await, "nothing holds the log");
+    }
 
     #[test]
     fn stop_signals_are_those_that_definitions_mean() {
