@@ -15,5 +15,6 @@ mod node;
 mod outbox;
 mod remote;
 mod schema;
+mod sign_in;
 mod subusers;
 mod user_keys;
