@@ -8,6 +8,7 @@ pub(crate) mod activity;
 pub(crate) mod application;
 pub(crate) mod auth;
 pub(crate) mod caller;
+pub(crate) mod console;
 pub(crate) mod cookie;
 pub(crate) mod credentials;
 pub(crate) mod docs;
@@ -76,6 +77,10 @@ fn described(app: &App) -> (Router, utoipa::openapi::OpenApi) {
         routes!(servers::command),
         routes!(servers::power),
         routes!(servers::backups),
+        routes!(console::lines),
+        routes!(console::search),
+        routes!(console::runs),
+        routes!(console::stats),
         routes!(activity::list),
         routes!(subusers::list, subusers::create),
         routes!(subusers::read, subusers::update, subusers::put, subusers::delete),

@@ -10,6 +10,7 @@ pub mod api;
 pub mod application;
 pub mod close;
 pub mod console;
+pub mod history;
 pub mod ids;
 pub mod node;
 pub mod remote;

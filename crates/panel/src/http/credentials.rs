@@ -32,10 +32,7 @@ pub(crate) async fn change_password(Account(call): Account) -> Answer<StatusCode
         fields.fail("password_confirmation", "same", "The password and its confirmation must be the same.");
     }
     let credentials = call.app.store.credentials(call.user.uuid).await?;
-    let current = match credentials.password_hash {
-        Some(_) => Some(password(&mut fields, "current_password")),
-        None => None,
-    };
+    let current = credentials.password_hash.map(|_| password(&mut fields, "current_password"));
     fields.finish()?;
     if let Some(current) = current {
         must_be(&call, current, "current_password").await?;

@@ -28,12 +28,12 @@ impl Browser {
     }
 
     fn after(answer: &Answer) -> Self {
-        let mut browser = Self::default();
-        if answer.status == 200 {
-            browser.cookie = answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
-            browser.csrf = answer.json()["attributes"]["csrf"].as_str().unwrap().to_owned();
+        if answer.status != 200 {
+            return Self::default();
         }
-        browser
+        let cookie = answer.header("set-cookie").unwrap().split(';').next().unwrap();
+        let csrf = answer.json()["attributes"]["csrf"].as_str().unwrap().to_owned();
+        Self { cookie: cookie.to_owned(), csrf }
     }
 
     fn ask(&self, method: &str, path: &str) -> Ask {
