@@ -10,6 +10,7 @@ mod credentials;
 mod docs;
 mod full_disk;
 mod ground;
+mod history;
 mod lists;
 mod node;
 mod outbox;
