@@ -1,8 +1,10 @@
 //! What every request shares, and what more than one endpoint does.
 
 pub(crate) mod definition;
+pub(crate) mod lockout;
 pub(crate) mod provision;
 pub(crate) mod samples;
+pub(crate) mod sign_in;
 pub(crate) mod work;
 
 use std::collections::HashMap;
@@ -18,12 +20,12 @@ use wire::server::State;
 use self::work::Work;
 use crate::clock;
 use crate::config::Config;
+use crate::http::caller::Proof;
 use crate::http::problem::{Answer, Problem};
 use crate::http::throttle::Throttle;
 use crate::nodes::Nodes;
 use crate::nodes::outbox::{Notice, Outbox};
 use crate::store::activity::NewRecord;
-use crate::store::keys::ApiKey;
 use crate::store::nodes::Node;
 use crate::store::servers::Server;
 use crate::store::users::User;
@@ -57,6 +59,7 @@ pub(crate) struct AppState {
     pub(crate) work: Work,
     /// The node of this very process.
     pub(crate) own_node: OnceLock<Uuid>,
+    door: sign_in::Door,
     states: Mutex<HashMap<ServerId, State>>,
     /// Until then no key's last use is written, because that failed.
     uses_paused_until: AtomicI64,
@@ -66,8 +69,8 @@ pub(crate) struct AppState {
 #[derive(Clone, Debug)]
 pub(crate) struct Actor {
     pub(crate) user: UserId,
-    /// Identifier of the key.
-    pub(crate) api_key: String,
+    /// Identifier of the key; none in a session.
+    pub(crate) api_key: Option<String>,
     pub(crate) ip: IpAddr,
 }
 
@@ -89,6 +92,7 @@ impl AppState {
             samples: samples::Samples::default(),
             work: Work::default(),
             own_node: OnceLock::new(),
+            door: sign_in::Door::default(),
             states: Mutex::default(),
             uses_paused_until: AtomicI64::new(0),
             config,
@@ -117,17 +121,24 @@ impl AppState {
         self.samples.forget(server);
     }
 
-    /// Writes down that a key is used. One that cannot be written does not keep anybody out: with a full disk people can still
-    /// look, and stop what fills it.
-    pub(crate) async fn note_use(&self, key: &ApiKey) {
+    /// Writes down that a key or a session is used. One that cannot be written does not keep anybody out: with a full disk people
+    /// can still look, and stop what fills it.
+    pub(crate) async fn note_use(&self, proof: &Proof) {
         let now = clock::now_ms();
-        let is_fresh = key.last_used_at.is_some_and(|last| now - last < LAST_USED_EVERY_MS);
-        if is_fresh || now < self.uses_paused_until.load(Ordering::Relaxed) {
+        let is_due = match proof {
+            Proof::Key(key) => key.last_used_at.is_none_or(|last| now - last >= LAST_USED_EVERY_MS),
+            Proof::Session { session, .. } => session.is_stale(now),
+        };
+        if !is_due || now < self.uses_paused_until.load(Ordering::Relaxed) {
             return;
         }
-        if let Err(error) = self.store.touch_key(key, now).await {
+        let noted = match proof {
+            Proof::Key(key) => self.store.touch_key(key, now).await,
+            Proof::Session { session, .. } => self.store.touch_session(session, now).await,
+        };
+        if let Err(error) = noted {
             self.uses_paused_until.store(now + LAST_USED_EVERY_MS, Ordering::Relaxed);
-            tracing::error!(%error, "the last use of a key could not be written");
+            tracing::error!(%error, "the last use of a key or session could not be written");
         }
     }
 
@@ -137,7 +148,7 @@ impl AppState {
             event: event.to_owned(),
             server,
             user: Some(actor.user),
-            api_key: Some(actor.api_key.clone()),
+            api_key: actor.api_key.clone(),
             ip: Some(actor.ip.to_string()),
             metadata,
             happened_at: clock::now_ms(),

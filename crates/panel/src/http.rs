@@ -6,7 +6,11 @@
 pub(crate) mod account;
 pub(crate) mod activity;
 pub(crate) mod application;
+pub(crate) mod auth;
 pub(crate) mod caller;
+pub(crate) mod console;
+pub(crate) mod cookie;
+pub(crate) mod credentials;
 pub(crate) mod docs;
 pub(crate) mod fields;
 pub(crate) mod keys;
@@ -62,12 +66,21 @@ fn described(app: &App) -> (Router, utoipa::openapi::OpenApi) {
         routes!(account::list_keys, account::create_key),
         routes!(account::delete_key),
         routes!(account::activity),
+        routes!(auth::session),
+        routes!(auth::logout),
+        routes!(auth::logout_everywhere),
+        routes!(credentials::change_password),
+        routes!(credentials::offer_two_factor, credentials::enable_two_factor, credentials::disable_two_factor),
         routes!(servers::read),
         routes!(websocket::credentials),
         routes!(servers::resources),
         routes!(servers::command),
         routes!(servers::power),
         routes!(servers::backups),
+        routes!(console::lines),
+        routes!(console::search),
+        routes!(console::runs),
+        routes!(console::stats),
         routes!(activity::list),
         routes!(subusers::list, subusers::create),
         routes!(subusers::read, subusers::update, subusers::put, subusers::delete),
@@ -78,6 +91,7 @@ fn described(app: &App) -> (Router, utoipa::openapi::OpenApi) {
         routes!(application::users::read, application::users::update, application::users::delete),
         routes!(application::keys::list, application::keys::create),
         routes!(application::keys::delete),
+        routes!(application::links::create),
         routes!(application::nodes::list, application::nodes::create),
         routes!(application::nodes::read, application::nodes::update, application::nodes::delete),
         routes!(application::nodes::configuration),
@@ -90,7 +104,9 @@ fn described(app: &App) -> (Router, utoipa::openapi::OpenApi) {
         routes!(application::servers::suspend),
         routes!(application::servers::unsuspend),
     ];
-    let mut all = OpenApiRouter::with_openapi(docs::Description::openapi());
+    // Of those who are not signed in yet, so without guard.
+    let doors = OpenApiRouter::new().routes(routes!(auth::login)).routes(routes!(auth::link)).with_state(app.clone());
+    let mut all = OpenApiRouter::with_openapi(docs::Description::openapi()).merge(doors);
     // Around each method and not around the router: a method that is not there is a 405 for strangers as well.
     for (schemas, paths, methods) in client {
         let guard = from_fn_with_state(app.clone(), caller::guard_client);

@@ -178,6 +178,17 @@ impl Panel {
         Ok(self.app.store.insert_user(new).await?)
     }
 
+    /// Makes a link that signs somebody in once, within a day, at a panel of this address. Earlier ones open nothing any more.
+    pub async fn create_sign_in_link(&self, user: UserId, url: &str) -> Result<String, PanelError> {
+        let made = self.app.make_link(user).await;
+        made.map(|(token, _)| sign_in_url(url, &token)).map_err(|problem| refused(&problem))
+    }
+
+    /// Whether somebody has a password.
+    pub async fn has_password(&self, user: UserId) -> Result<bool, PanelError> {
+        Ok(self.app.store.credentials(user).await?.password_hash.is_some())
+    }
+
     /// Makes an account key without expiry or address list; the whole key, which is kept nowhere.
     pub async fn create_client_key(&self, user: UserId, memo: &str) -> Result<String, PanelError> {
         self.create_key(KeyKind::Account, user, memo).await
@@ -242,10 +253,7 @@ impl Panel {
         let owner = new.owner.ok_or_else(|| PanelError::Refused("a new server needs an owner".to_owned()))?;
         let app = self.app.clone();
         let made = self.app.work.finish(async move { app.create_server(&new, owner).await }).await;
-        let (server, _) = made.unwrap_or(Err(Problem::Internal)).map_err(|problem| {
-            let errors = problem.body().errors;
-            PanelError::Refused(errors.into_iter().map(|error| error.detail).collect::<Vec<_>>().join(" "))
-        })?;
+        let (server, _) = made.unwrap_or(Err(Problem::Internal)).map_err(|problem| refused(&problem))?;
         Ok(server.uuid)
     }
 
@@ -259,6 +267,16 @@ impl Panel {
         }
         self.app.store.close().await;
     }
+}
+
+/// The token stands behind the `#`, which browsers send to nobody.
+fn sign_in_url(panel: &str, token: &str) -> String {
+    format!("{}/link#{token}", panel.trim_end_matches('/'))
+}
+
+fn refused(problem: &Problem) -> PanelError {
+    let errors = problem.body().errors;
+    PanelError::Refused(errors.into_iter().map(|error| error.detail).collect::<Vec<_>>().join(" "))
 }
 
 /// Deletes old activity, now and then, for ever.

@@ -84,6 +84,11 @@ impl Nodes {
         serde_json::from_slice(&bytes).map_err(|error| NodeFault::Unreadable(error.to_string()))
     }
 
+    /// Something that the node reads for us, to be handed on as it comes.
+    pub(crate) async fn read(&self, node: &Node, path: &str) -> Result<Response, NodeFault> {
+        answer(self.request(node, Method::GET, path)).await
+    }
+
     /// Tells the node of a new server; it fetches the definition from us.
     pub(crate) async fn create(&self, node: &Node, server: ServerId, start: bool) -> Result<(), NodeFault> {
         self.post(node, "/api/servers", &CreateServer { uuid: server, start_on_completion: start }).await

@@ -6,11 +6,13 @@
 pub(crate) mod activity;
 pub(crate) mod allocations;
 mod change;
+pub(crate) mod credentials;
 mod fold;
 pub(crate) mod keys;
 pub(crate) mod nodes;
 pub(crate) mod outbox;
 pub(crate) mod servers;
+pub(crate) mod sessions;
 pub(crate) mod subusers;
 pub(crate) mod users;
 
@@ -39,6 +41,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "init", include_str!("../migrations/0001_init.sql")),
     (2, "names_in_any_case", include_str!("../migrations/0002_names_in_any_case.sql")),
     (FOLDED_VERSION, "folded_texts", include_str!("../migrations/0003_folded_texts.sql")),
+    (4, "sign_in", include_str!("../migrations/0004_sign_in.sql")),
 ];
 
 /// The version that keeps a second form of what is searched, which no SQL can make.

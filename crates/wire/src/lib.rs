@@ -2,7 +2,7 @@
 //!
 //! [`console`] is the WebSocket conversation of a game server's console, [`close`] its table of close codes, [`token`] the
 //! JWT that opens it, [`server`] the words both sides use for a server, [`api`] and [`application`] the panel's public REST
-//! bodies, [`node`] what a panel asks of a node and [`remote`] what a node asks of its panel.
+//! bodies, [`session`] those of signing in from a browser, [`node`] what a panel asks of a node and [`remote`] what a node asks of its panel.
 //!
 //! Facts of the protocol are those of Pterodactyl's panel and Wings; `docs/protocol.md` says what we put on the wire.
 
@@ -10,8 +10,10 @@ pub mod api;
 pub mod application;
 pub mod close;
 pub mod console;
+pub mod history;
 pub mod ids;
 pub mod node;
 pub mod remote;
 pub mod server;
+pub mod session;
 pub mod token;

@@ -1,6 +1,7 @@
 //! `/api/application`: administration from outside.
 
 pub(crate) mod keys;
+pub(crate) mod links;
 pub(crate) mod nodes;
 pub(crate) mod servers;
 pub(crate) mod settings;

@@ -8,22 +8,26 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use ipnet::IpNet;
 use serde_json::Value;
 
+use super::auth::agent;
+use super::cookie;
 use super::problem::{Answer, Problem};
 use super::reach::{Origin, Reach};
 use super::throttle::{Standing, Throttle};
 use crate::access::{self, Relation, StateRule};
 use crate::app::{Actor, App};
 use crate::clock;
+use crate::secret::Secret;
 use crate::store::keys::{ApiKey, IDENTIFIER_CHARS, KeyKind};
 use crate::store::nodes::Node;
 use crate::store::servers::Server;
+use crate::store::sessions::{Opener, Session, SessionSecret};
 use crate::store::users::User;
 use wire::ids::UserId;
 
@@ -35,11 +39,23 @@ const DRAIN_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A body must be there by then.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Where a page proves that a request with a session's cookie is its own, and is told when the proof has changed.
+const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
+
+/// What callers prove who they are with.
+#[derive(Clone)]
+pub(crate) enum Proof {
+    /// An API key.
+    Key(ApiKey),
+    /// The cookie of a session.
+    Session { session: Session, secret: SessionSecret },
+}
+
 /// An authenticated request that is within its limits.
 pub(crate) struct Call {
     pub(crate) app: App,
     pub(crate) user: User,
-    pub(crate) key: ApiKey,
+    pub(crate) proof: Proof,
     pub(crate) ip: IpAddr,
     /// Our own address as the caller sees it.
     pub(crate) origin: Option<Origin>,
@@ -62,9 +78,18 @@ impl Call {
         if node.local { self.origin.clone() } else { Origin::of_url(&node.url) }
     }
 
+    /// Whether the caller reaches us over TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.origin.as_ref().is_some_and(|origin| origin.secure)
+    }
+
     /// For the record.
     pub(crate) fn actor(&self) -> Actor {
-        Actor { user: self.user.uuid, api_key: self.key.identifier.clone(), ip: self.ip }
+        let api_key = match &self.proof {
+            Proof::Key(key) => Some(key.identifier.clone()),
+            Proof::Session { .. } => None,
+        };
+        Actor { user: self.user.uuid, api_key, ip: self.ip }
     }
 
     /// What the caller is to a server; none: it does not exist for them.
@@ -105,9 +130,11 @@ async fn guard(app: &App, throttle: &Throttle<UserId>, request: Request, next: N
         Err(problem) => return problem.into_response(),
     };
     let standing = throttle.take(&call.user.uuid);
+    let call = Arc::new(call);
+    let agent = agent(&parts.headers);
     let mut response = if standing.is_allowed() {
         let is_change = !parts.method.is_safe();
-        parts.extensions.insert(Arc::new(call));
+        parts.extensions.insert(call.clone());
         let handled = next.run(Request::from_parts(parts, Body::empty()));
         if is_change {
             // A caller who hangs up does not leave it half done.
@@ -119,19 +146,47 @@ async fn guard(app: &App, throttle: &Throttle<UserId>, request: Request, next: N
         Problem::Throttled.into_response()
     };
     standing.write(response.headers_mut());
+    renew_session(&call, agent, response.headers_mut()).await;
     response
+}
+
+/// A session's secret does not live long: now and then the answer brings a new one.
+async fn renew_session(call: &Call, agent: String, headers: &mut HeaderMap) {
+    let now = clock::now_ms();
+    let Proof::Session { session, .. } = &call.proof else { return };
+    if !session.is_due(now) || headers.contains_key(header::SET_COOKIE) {
+        return;
+    }
+    let opener = Opener { ip: call.ip.to_string(), agent };
+    match call.app.store.rotate_session(session, &opener, now).await {
+        Ok(Some((secret, session))) => {
+            cookie::hand_out(headers, &secret, &session, call.is_secure());
+            // Hex digits: always a header.
+            if let Ok(csrf) = HeaderValue::try_from(secret.csrf()) {
+                headers.insert(CSRF, csrf);
+            }
+        }
+        // Another request of the same page has got it.
+        Ok(None) => {}
+        Err(error) => tracing::error!(%error, "a session's secret could not be replaced"),
+    }
 }
 
 async fn admit(app: &App, parts: &Parts, body: Body) -> Answer<Call> {
     let known = authenticate(app, &parts.headers).await;
-    let ((user, key), bytes) = read_body(known, &parts.headers, body, BODY_BYTES_MAX).await?;
+    let ((user, proof), bytes) = read_body(known, &parts.headers, body, BODY_BYTES_MAX).await?;
     let body = parse_body(&parts.headers, &bytes)?;
     let Reach { ip, origin } = Reach::of(parts, &app.config);
-    if !may_come_from(&key.allowed_ips, ip) {
-        return Err(Problem::AccessDenied("This key may not be used from your address.".to_owned()));
+    match &proof {
+        Proof::Key(key) if !may_come_from(&key.allowed_ips, ip) => {
+            return Err(Problem::AccessDenied("This key may not be used from your address.".to_owned()));
+        }
+        Proof::Session { secret, .. } if !is_from_our_page(&parts.method, &parts.headers, secret) => {
+            return Err(Problem::CsrfMismatch);
+        }
+        proof => app.note_use(proof).await,
     }
-    app.note_use(&key).await;
-    Ok(Call { app: app.clone(), user, key, ip, origin, body })
+    Ok(Call { app: app.clone(), user, proof, ip, origin, body })
 }
 
 /// The whole body of somebody who is known, if it is not too long. What strangers send is counted, as one that is too long is the
@@ -180,16 +235,35 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The owner of the key. The prefix is opaque, so keys of other panels that were imported work as well.
-async fn authenticate(app: &App, headers: &HeaderMap) -> Answer<(User, ApiKey)> {
+/// Whoever sends a key, or else the cookie of a session.
+async fn authenticate(app: &App, headers: &HeaderMap) -> Answer<(User, Proof)> {
+    let (user, proof) = if headers.contains_key(header::AUTHORIZATION) {
+        let key = key(app, headers).await?;
+        (key.user, Proof::Key(key))
+    } else {
+        let secret = cookie::session_secret(headers).ok_or(Problem::Unauthenticated)?;
+        let session = app.store.session(&secret, clock::now_ms()).await?.ok_or(Problem::Unauthenticated)?;
+        (session.user, Proof::Session { session, secret })
+    };
+    let user = app.store.user(user).await?.ok_or(Problem::Unauthenticated)?;
+    Ok((user, proof))
+}
+
+/// Reading changes nothing; for all else a page must show what only a page of ours can know.
+fn is_from_our_page(method: &Method, headers: &HeaderMap, secret: &SessionSecret) -> bool {
+    let given = headers.get(CSRF).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    matches!(*method, Method::GET | Method::HEAD) || Secret::new(secret.csrf()).is(given)
+}
+
+/// The key of the header. The prefix is opaque, so keys of other panels that were imported work as well.
+async fn key(app: &App, headers: &HeaderMap) -> Answer<ApiKey> {
     let token = bearer(headers).ok_or(Problem::Unauthenticated)?;
     let (identifier, secret) = token.split_at_checked(IDENTIFIER_CHARS).ok_or(Problem::Unauthenticated)?;
     let key = app.store.key(identifier, secret).await?.ok_or(Problem::Unauthenticated)?;
     if key.expires_at.is_some_and(|expiry| expiry <= clock::now_ms()) {
         return Err(Problem::Unauthenticated);
     }
-    let user = app.store.user(key.user).await?.ok_or(Problem::Unauthenticated)?;
-    Ok((user, key))
+    Ok(key)
 }
 
 /// JSON that says it is JSON must be JSON; anything else is read as JSON if it happens to be.
@@ -252,9 +326,10 @@ fn call_of(parts: &Parts) -> Answer<Arc<Call>> {
 }
 
 fn must_be_account_key(call: &Call) -> Answer<()> {
-    match call.key.kind {
-        KeyKind::Account => Ok(()),
-        KeyKind::Application => Err(Problem::AccessDenied(
+    match &call.proof {
+        Proof::Session { .. } => Ok(()),
+        Proof::Key(key) if key.kind == KeyKind::Account => Ok(()),
+        Proof::Key(_) => Err(Problem::AccessDenied(
             "An application key opens /api/application only: use an account key here.".to_owned(),
         )),
     }

@@ -37,6 +37,7 @@ const CACHE: &str = "public, max-age=3600";
         (name = "client", description = "Servers the caller owns or was given rights on. Needs an account key."),
         (name = "subusers", description = "Other people's rights on a server."),
         (name = "account", description = "The caller's own account and keys."),
+        (name = "session", description = "Signing in from a browser, and what one proves who one is with."),
         (name = "application", description = "Administration. Needs an application key, or the account key of an administrator."),
     ),
     security(("key" = [])),

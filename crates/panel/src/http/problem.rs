@@ -31,6 +31,12 @@ pub(crate) enum Problem {
     Rule(&'static str, String),
     /// 401: no key, a wrong one, or an expired one.
     Unauthenticated,
+    /// 401: name, password, code or link are wrong.
+    SignInRefused,
+    /// 403: a request with a session's cookie does not prove that it comes from our page.
+    CsrfMismatch,
+    /// 429: too many attempts to sign in; seconds to wait.
+    LockedOut(u64),
     /// 401 of a node's request.
     NodeUnauthenticated,
     /// 403: the address, the kind of key, or a permission.
@@ -77,14 +83,14 @@ impl Problem {
     fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) | Self::Rule(..) => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated | Self::NodeUnauthenticated => StatusCode::UNAUTHORIZED,
-            Self::AccessDenied(_) | Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Unauthenticated | Self::SignInRefused | Self::NodeUnauthenticated => StatusCode::UNAUTHORIZED,
+            Self::AccessDenied(_) | Self::Forbidden(_) | Self::CsrfMismatch => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Throttled | Self::TooManyInvitations(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Throttled | Self::TooManyInvitations(_) | Self::LockedOut(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             // Anything that is no error of HTTP is an answer we cannot use.
             Self::NodeRefused(status, _) if (400..600).contains(status) => {
@@ -100,7 +106,8 @@ impl Problem {
         match self {
             Self::BadRequest(_) => "BadRequestHttpException",
             Self::Rule(code, _) => code,
-            Self::Unauthenticated => "AuthenticationException",
+            Self::Unauthenticated | Self::SignInRefused => "AuthenticationException",
+            Self::CsrfMismatch => "CsrfTokenMismatch",
             Self::NodeUnauthenticated | Self::Internal | Self::Offline(_) | Self::Unavailable(_) => "HttpException",
             Self::AccessDenied(_) => "AccessDeniedHttpException",
             Self::Forbidden(_) => "HttpForbiddenException",
@@ -109,7 +116,7 @@ impl Problem {
             Self::Conflict(_) => "ServerStateConflictException",
             Self::TooLarge(_) => "PostTooLargeException",
             Self::Invalid(_) => "ValidationException",
-            Self::Throttled | Self::TooManyInvitations(_) => "ThrottleRequestsException",
+            Self::Throttled | Self::TooManyInvitations(_) | Self::LockedOut(_) => "ThrottleRequestsException",
             Self::NodeRefused(..) | Self::NodeUnreachable => "DaemonConnectionException",
         }
     }
@@ -124,6 +131,11 @@ impl Problem {
             | Self::Unavailable(text)
             | Self::NodeRefused(_, text) => text.clone(),
             Self::Unauthenticated => "Unauthenticated.".to_owned(),
+            Self::SignInRefused => "These are not the right words: check name, password and code.".to_owned(),
+            Self::CsrfMismatch => {
+                "The X-CSRF-Token of this session is missing or too old: ask for the session again.".to_owned()
+            }
+            Self::LockedOut(wait_s) => format!("Too many attempts: try again in {wait_s} seconds."),
             Self::NodeUnauthenticated => "A node must send its credentials as a Bearer token.".to_owned(),
             Self::NotFound => "The requested resource could not be found on this panel.".to_owned(),
             Self::MethodNotAllowed => {
@@ -173,8 +185,12 @@ impl IntoResponse for Problem {
         if self == Self::NodeUnauthenticated {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let Self::TooManyInvitations(standing) = self {
-            standing.write(response.headers_mut());
+        match self {
+            Self::TooManyInvitations(standing) => standing.write(response.headers_mut()),
+            Self::LockedOut(wait_s) => {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait_s));
+            }
+            _ => {}
         }
         response
     }

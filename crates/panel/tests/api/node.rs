@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
     pub line: String,
+    pub query: String,
     pub authorization: String,
     pub body: Value,
 }
@@ -46,6 +47,7 @@ async fn answer(State(script): State<Arc<Script>>, request: Request) -> Response
     let line = format!("{} {}", parts.method, parts.uri.path());
     let asked = Asked {
         line: line.clone(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
         authorization: authorization.to_owned(),
         body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
     };
@@ -61,10 +63,37 @@ async fn answer(State(script): State<Arc<Script>>, request: Request) -> Response
 /// What a healthy node answers.
 fn usual(line: &str) -> (u16, Value) {
     let (method, path) = line.split_once(' ').unwrap();
+    if let Some((_, what)) = path.split_once("/console/") {
+        return (200, history(what));
+    }
     match (method, path.rsplit('/').next().unwrap()) {
         ("POST", "servers" | "power") => (202, Value::Null),
         ("GET", _) => (200, details("offline")),
         _ => (204, Value::Null),
+    }
+}
+
+/// What a node has kept of a server.
+fn history(what: &str) -> Value {
+    let item = |object: &str, attributes: Value| json!({ "object": object, "attributes": attributes });
+    match what {
+        "lines" => {
+            let line = json!({ "seq": 7, "at": 1, "kind": "input", "text": "list", "user": "someone" });
+            let gap = json!({ "from": 5, "to": 6, "reason": "no longer kept" });
+            item("console_lines", json!({ "oldest": 5, "next": 8, "gaps": [gap], "lines": [line] }))
+        }
+        "search" => {
+            let found = json!({ "seq": 7, "at": 1, "text": "list" });
+            item("console_matches", json!({ "matches": [found], "searched_to": 5, "complete": true }))
+        }
+        "runs" => {
+            let run = json!({ "id": "r", "started_at": 1, "ended_at": null, "first_line": 5, "end_line": null, "exit": null });
+            json!({ "object": "list", "data": [item("run", run)] })
+        }
+        _ => {
+            let sample = json!({ "at": 1, "cpu": 1.5, "memory": 2, "memory_limit": 3, "rx": 4, "tx": 5, "disk": 6 });
+            item("stats_history", json!({ "step_s": 1, "samples": [sample] }))
+        }
     }
 }
 

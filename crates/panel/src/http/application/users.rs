@@ -17,7 +17,6 @@ use crate::http::page::{Asked, paged_rows};
 use crate::http::path::Path;
 use crate::http::problem::{Answer, Problem};
 use crate::nodes::outbox::Notice;
-use crate::secret;
 use crate::store::outbox::Waiting;
 use crate::store::users::{NewUser, User, UserFilter};
 
@@ -87,7 +86,7 @@ pub(crate) async fn create(Admin(call): Admin) -> Answer<(StatusCode, Json<Item<
     let email = fields.email("email");
     let username = fields.text("username", NAME_CHARS_MAX);
     check_username(&mut fields, &username);
-    let password = password(&mut fields);
+    let password = check_password(&mut fields, "password");
     let new = NewUser {
         external_id: fields.text_or_none("external_id", NAME_CHARS_MAX),
         username,
@@ -99,7 +98,7 @@ pub(crate) async fn create(Admin(call): Admin) -> Answer<(StatusCode, Json<Item<
         root_admin: fields.flag("root_admin").unwrap_or(false),
     };
     fields.finish()?;
-    let new = NewUser { password_hash: hashed(password).await?, ..new };
+    let new = NewUser { password_hash: hashed(&call, password).await?, ..new };
     let user = call.app.store.insert_user(new).await?;
     let metadata = json!({ "username": user.username, "uuid": user.uuid });
     call.app.record(&call.actor(), None, "user:account.create", metadata).await;
@@ -118,21 +117,26 @@ pub(crate) async fn update(Admin(call): Admin, Path(id): Path<String>) -> Answer
     let id = find(&call, &id).await?.uuid;
     let mut fields = Fields::of(&call.body);
     let change = Change::of(&mut fields);
-    let password = password(&mut fields);
+    let password = check_password(&mut fields, "password");
     fields.finish()?;
     if id == call.user.uuid && change.root_admin == Some(false) {
         let text = "You cannot take your own administrator's rights: let another administrator do it.".to_owned();
         return Err(Problem::Rule("DisplayException", text));
     }
     let store = &call.app.store;
+    let hash = hashed(&call, password).await?;
+    let has_new_password = hash.is_some();
     let nodes = store.node_ids().await?;
     let edit = |user: &mut User| {
         let was_admin = user.root_admin;
         change.apply(user);
         if was_admin && !user.root_admin { revocations(user, nodes) } else { Vec::new() }
     };
-    let changed = store.change_user(id, hashed(password).await?, edit).await?;
+    let changed = store.change_user(id, hash, edit).await?;
     let (user, notices) = changed.ok_or(Problem::NotFound)?;
+    if has_new_password {
+        store.end_sessions(id, None).await?;
+    }
     call.app.outbox.first_try(&notices).await;
     let metadata = json!({ "username": user.username, "uuid": user.uuid });
     call.app.record(&call.actor(), None, "user:account.update", metadata).await;
@@ -234,26 +238,22 @@ fn check_username(fields: &mut Fields<'_>, username: &str) {
     }
 }
 
-fn password(fields: &mut Fields<'_>) -> Option<String> {
+/// A new password, if one is given; what is wrong with it is noted.
+pub(crate) fn check_password(fields: &mut Fields<'_>, name: &str) -> Option<String> {
     // White space is part of a password, so it is not trimmed like other texts.
-    let password = fields.value("password")?.as_str().map(str::to_owned);
+    let password = fields.value(name)?.as_str().map(str::to_owned);
     let chars = password.as_ref().map_or(0, |text| text.chars().count());
     if !(PASSWORD_CHARS_MIN..=PASSWORD_CHARS_MAX).contains(&chars) {
         let rule = if chars < PASSWORD_CHARS_MIN { "min" } else { "max" };
-        let text = format!("The password must have {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters.");
-        fields.fail("password", rule, text);
+        let text = format!("The {name} must have {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters.");
+        fields.fail(name, rule, text);
     }
     password
 }
 
-async fn hashed(password: Option<String>) -> Answer<Option<String>> {
-    let Some(password) = password else { return Ok(None) };
-    let hash = tokio::task::spawn_blocking(move || secret::password_hash(&password)).await;
-    match hash {
-        Ok(Ok(hash)) => Ok(Some(hash)),
-        _ => {
-            tracing::error!("a password could not be hashed");
-            Err(Problem::Internal)
-        }
+async fn hashed(call: &Call, password: Option<String>) -> Answer<Option<String>> {
+    match password {
+        Some(password) => call.app.new_password_hash(password).await.map(Some),
+        None => Ok(None),
     }
 }

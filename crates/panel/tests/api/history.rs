@@ -1,0 +1,44 @@
+//! What a node has kept, handed on.
+
+use serde_json::json;
+
+use crate::ground::Ground;
+
+#[tokio::test]
+async fn whoever_may_see_the_console_may_read_what_was_kept_of_it() {
+    let ground = Ground::new().await;
+    let (friend, stranger) = (ground.person("friend").await, ground.person("stranger").await);
+    let server = ground.server("one", &ground.admin).await;
+    ground.share(server, &friend, &[]).await;
+    ground.node.take();
+    for (what, query) in [("lines", "after=5&limit=2"), ("search", "q=a%20b"), ("runs", ""), ("stats", "step=60")] {
+        let path = format!("/api/client/servers/{}/console/{what}?{query}", server.short());
+        let answer = ground.get(&path, &friend.key).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")), "{what}");
+        let asked = ground.node.take().pop().unwrap();
+        assert_eq!(asked.line, format!("GET /api/servers/{server}/console/{what}"));
+        assert_eq!(asked.query, query);
+        assert_eq!(asked.authorization, format!("Bearer {}", ground.node_token));
+        assert_eq!(ground.get(&path, &stranger.key).await.refusal(), (404, "NotFoundHttpException".into()));
+    }
+    assert!(ground.node.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_node_that_keeps_nothing_or_says_no_is_told_apart() {
+    let ground = Ground::new().await;
+    let server = ground.server("one", &ground.admin).await;
+    let path = format!("/api/client/servers/{server}/console/search?q=");
+    let line = format!("GET /api/servers/{server}/console/search");
+    ground.node.answer(&line, 404, json!({ "error": "no such path" }));
+    let text = "The node of this server keeps no history that can be read.";
+    let none = (502, "DaemonConnectionException".to_owned(), text.to_owned());
+    assert_eq!(ground.get(&path, &ground.admin.key).await.error(), none);
+    ground.node.answer(&line, 422, json!({ "error": "q is missing" }));
+    let refused = (422, "DaemonConnectionException".to_owned(), "q is missing".to_owned());
+    assert_eq!(ground.get(&path, &ground.admin.key).await.error(), refused);
+    let long = format!("{path}{}", "x".repeat(5000));
+    assert_eq!(ground.get(&long, &ground.admin.key).await.refusal(), (400, "BadRequestHttpException".into()));
+    ground.suspend(server).await;
+    assert_eq!(ground.get(&path, &ground.admin.key).await.refusal(), (409, "ServerStateConflictException".into()));
+}
