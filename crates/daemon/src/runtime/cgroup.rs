@@ -3,6 +3,7 @@
 //! Only groups of our own are made: `quarterdeck-<node>/<server>` in each usable tree. The shim joins the game to them before it
 //! becomes the game; the shim itself stays outside, so that a memory limit never ends it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -268,7 +269,7 @@ impl Leaf {
     }
 
     /// The processes in it.
-    pub(crate) fn pids(&self) -> Vec<u32> {
+    pub(crate) fn pids(&self) -> BTreeSet<u32> {
         let lists = self.procs().into_iter().filter_map(|path| fs::read_to_string(path).ok());
         lists.flat_map(|list| list.lines().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
     }
@@ -373,5 +374,34 @@ mod tests {
         assert_eq!(of(4096), Some(4096 * MIB / 100 * 110));
         assert_eq!(of(10_000), Some(10_500 * MIB));
         assert_eq!(of(u64::MAX), Some(u64::MAX), "nonsense is no limit, and no overflow");
+    }
+
+    #[test]
+    #[allow(clippy::unwrap_used, clippy::print_stdout)]
+    fn a_game_may_not_have_more_processes_than_its_limit() {
+        let machine = Machine::probe(&format!("quarterdeck-test-{}", std::process::id()));
+        if machine.tree("pids").is_none() {
+            println!("skipped: {:?}", machine.missing);
+            return machine.tidy();
+        }
+        let leaf = machine.leaf("pids", &Build { pids_limit: 8, ..Build::default() }).unwrap();
+        let join: Vec<String> = leaf.procs().iter().map(|path| format!("echo 0 > {}", path.display())).collect();
+        let fork = "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 1000 & done";
+        let script = format!("{} && {fork}", join.join(" && "));
+        let null = std::process::Stdio::null;
+        let mut shell = std::process::Command::new("/bin/sh");
+        let ended = shell.args(["-c", &script]).stdin(null()).stdout(null()).stderr(null()).status().unwrap();
+        let count = leaf.pids().len();
+        leaf.kill();
+        for pid in leaf.pids() {
+            let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        while !leaf.pids().is_empty() {
+            std::thread::yield_now();
+        }
+        leaf.remove();
+        machine.tidy();
+        assert!(!ended.success() && count <= 8, "{ended}, {count} processes");
     }
 }

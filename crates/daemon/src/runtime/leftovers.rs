@@ -1,7 +1,6 @@
 //! What a lost shim leaves behind: processes that carry a server's mark, or sit in its control groups. They get a while to end by
 //! themselves, then they are killed, until none is left.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -101,7 +100,7 @@ impl Leftovers {
 
     fn find(&self) -> Vec<Arc<OwnedFd>> {
         let mark = [RUN_VARIABLE.as_bytes(), b"=", self.mark.as_os_str().as_encoded_bytes()].concat();
-        let grouped: BTreeSet<u32> = self.leaf.pids().into_iter().collect();
+        let grouped = self.leaf.pids();
         let own = std::process::id();
         let listed = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = listed.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
