@@ -172,8 +172,9 @@ enum Takes {
 enum Ending {
     /// By a quiet moment: when it was asked for, and when the last line came.
     Quiet { asked: Instant, last: Option<Instant> },
-    /// By the answer to `send stats`; until `latest`. A node tells the state first, and with `offline` one sample unasked.
-    Mark { latest: Instant, unasked: Unasked },
+    /// By the answer to `send stats`; until `latest`. A node tells the state first, and with `offline` one sample unasked; with
+    /// another one each second. `begun`: a line came.
+    Mark { latest: Instant, unasked: Unasked, begun: bool },
 }
 
 /// Samples that are not the mark.
@@ -183,6 +184,8 @@ enum Unasked {
     Unknown,
     /// One is to come.
     One,
+    /// One may come, but hardly within the history, which is sent in one go.
+    Perhaps,
     /// None any more.
     None,
 }
@@ -426,7 +429,11 @@ impl Talk {
             return self.show(Seen::HistoryEnd);
         }
         let end = if self.ordered {
-            Ending::Mark { latest: now + Duration::from_millis(ORDERED_WAIT_MS), unasked: Unasked::Unknown }
+            Ending::Mark {
+                latest: now + Duration::from_millis(ORDERED_WAIT_MS),
+                unasked: Unasked::Unknown,
+                begun: false,
+            }
         } else {
             self.send(client::SEND_LOGS, None);
             Ending::Quiet { asked: now, last: None }
@@ -442,14 +449,18 @@ impl Talk {
     fn state_told(&mut self, state: State) {
         if let History::Coming { end: Ending::Mark { unasked: unasked @ Unasked::Unknown, .. }, .. } = &mut self.history
         {
-            *unasked = if state == State::Offline { Unasked::One } else { Unasked::None };
+            *unasked = if state == State::Offline { Unasked::One } else { Unasked::Perhaps };
         }
     }
 
     fn sample_came(&mut self) {
-        if let History::Coming { end: Ending::Mark { unasked, .. }, .. } = &mut self.history
-            && std::mem::replace(unasked, Unasked::None) == Unasked::None
-        {
+        let History::Coming { end: Ending::Mark { unasked, begun, .. }, .. } = &mut self.history else { return };
+        let is_mark = match std::mem::replace(unasked, Unasked::None) {
+            Unasked::Unknown | Unasked::One => false,
+            Unasked::Perhaps => *begun,
+            Unasked::None => true,
+        };
+        if is_mark {
             self.end_history();
         }
     }
@@ -502,8 +513,9 @@ impl Talk {
 
     fn line(&mut self, text: String, now: Instant) {
         let History::Coming { end, takes } = &mut self.history else { return self.show_line(text, false) };
-        if let Ending::Quiet { last, .. } = end {
-            *last = Some(now);
+        match end {
+            Ending::Quiet { last, .. } => *last = Some(now),
+            Ending::Mark { begun, .. } => *begun = true,
         }
         match takes {
             Takes::Shown => self.show_line(text, true),

@@ -279,6 +279,9 @@ fn cut_off_after(before: &[&str]) -> Scene {
     for text in before {
         assert_eq!(scene.line(text), [], "what was printed before is not shown");
     }
+    if before.is_empty() {
+        assert_eq!(scene.hear(SAMPLE).len(), 1, "perhaps one of those that come each second");
+    }
     assert!(scene.hear(SAMPLE).contains(&Do::Show(Seen::HistoryEnd)));
     scene.talk.closed(None, "");
     scene.talk.actions();
@@ -452,5 +455,14 @@ fn a_discarded_auth_is_made_again_and_a_discarded_request_for_lines_is_a_gap() {
     scene.hear(r#"{"event":"auth success"}"#);
     scene.hear(r#"{"event":"status","args":["running"]}"#);
     scene.hear(r#"{"event":"throttled","args":["send logs"]}"#);
+    scene.hear(SAMPLE);
     assert_eq!(scene.hear(SAMPLE)[1..], [Do::Show(Seen::Gap), Do::Show(Seen::HistoryEnd)]);
+}
+
+#[test]
+fn a_sample_of_every_second_before_the_history_is_not_taken_for_its_end() {
+    let mut scene = cut_off_after(&["old"]);
+    assert_eq!(scene.hear(SAMPLE).len(), 1);
+    assert_eq!((scene.line("old"), scene.line("new")), (vec![], vec![]));
+    assert_eq!(scene.hear(SAMPLE)[1..], [shown("new", false), Do::Show(Seen::HistoryEnd)]);
 }

@@ -222,13 +222,16 @@ impl Printout {
 }
 
 fn print_lines(mut printer: impl ExternalPrinter, printout: &Printout) {
+    let mut before = String::new();
     let ended = loop {
         match printout.take() {
-            // The terminal is gone; the editor then ends too, and with it the console.
             Ok(batch) => {
-                if printer.print(batch).is_err() {
+                // An editor that ends takes the text with it that it had not come to, and the one we were about to hand over.
+                // From then on texts go to the terminal directly, and if they do not, it is gone.
+                if printer.print(batch.clone()).is_err() && printer.print(before + &batch).is_err() {
                     return;
                 }
+                before = batch;
             }
             Err(ended) => break ended,
         }
