@@ -1,4 +1,5 @@
-//! Every message, close code and body against a file of its own in `testdata`, which other languages' tests read as well.
+//! Every message, close code and body against a file of its own in `testdata`, which other languages' tests read as well; its README
+//! says what is there.
 //!
 //! A file holds exactly what is on the wire, and a newline that is not. A new event or close code does not compile here without
 //! a fixture, and a fixture that nothing reads fails.
@@ -38,6 +39,25 @@ fn assert_all_read(name: &str, read: impl IntoIterator<Item = String>) {
     let files = std::fs::read_dir(folder(name)).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     let expected: BTreeSet<String> = read.into_iter().map(|name| format!("{name}.json")).collect();
     assert_eq!(files.collect::<BTreeSet<_>>(), expected, "{name}");
+}
+
+/// What stands beside the folders above: `transcripts` are conversations, which the engine's tests hold.
+#[test]
+fn nothing_stands_in_the_folder_that_no_test_reads() {
+    let names = std::fs::read_dir(folder("")).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let known = [
+        "README.md",
+        "client",
+        "close",
+        "incoming.json",
+        "outgoing.json",
+        "rest",
+        "server",
+        "stats.json",
+        "token",
+        "transcripts",
+    ];
+    assert_eq!(names.collect::<BTreeSet<_>>(), known.map(str::to_owned).into());
 }
 
 /// Every event with the names and values of its fixtures.
@@ -271,7 +291,8 @@ fn claims_are_written_in_the_order_of_the_test_vector() {
     assert_eq!(claims.aud.len(), 1);
     let vector: Value = serde_json::from_str(&fixture("token/vector.json")).unwrap();
     assert_eq!(vector["token"].as_str().unwrap().split('.').count(), 3);
-    assert_all_read("token", ["claims", "vector"].map(str::to_owned));
+    // The kinds are read with the transcripts.
+    assert_all_read("token", ["claims", "kinds", "vector"].map(str::to_owned));
 }
 
 #[test]

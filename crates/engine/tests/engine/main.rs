@@ -12,3 +12,5 @@ mod startup;
 mod talk;
 mod throttle;
 mod token;
+mod transcript;
+mod transcript_rows;

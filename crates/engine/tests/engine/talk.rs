@@ -128,7 +128,10 @@ impl Talk {
         self.decide(|session, cx, out| session.outcome(cx, &Outcome { text: text.into(), public }, out))
     }
 
-    fn decide(&mut self, decision: impl FnOnce(&mut Session, &Context<'_>, &mut Vec<Action>)) -> Vec<Action> {
+    pub(crate) fn decide(
+        &mut self,
+        decision: impl FnOnce(&mut Session, &Context<'_>, &mut Vec<Action>),
+    ) -> Vec<Action> {
         let decode = |token: &str| match token {
             "bad signature" => Err(TokenError::Signature),
             token => serde_json::from_str::<Claims>(token).map_err(|_| TokenError::Malformed),
