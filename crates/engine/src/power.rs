@@ -330,6 +330,14 @@ impl Power {
         }
     }
 
+    /// While stopping: when the game is killed, on the monotonic clock.
+    pub fn kill_at(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Stopping { kill_at_ms, killed: false } => Some(kill_at_ms),
+            _ => None,
+        }
+    }
+
     /// How the last run ended.
     pub fn last_exit(&self) -> Option<&Exit> {
         self.last_exit.as_ref()

@@ -15,6 +15,7 @@
 use wire::close::CloseReason;
 use wire::console::{Event, Incoming, client, server};
 use wire::ids::UserId;
+use wire::numbered::{Attach, REQUEST_ID_CHARS_MAX, Receipt, ReceiptOutcome};
 use wire::server::PowerAction;
 use wire::token::{Claims, permission};
 
@@ -33,7 +34,7 @@ const TOKEN_REFUSED: &str = "this token was not accepted; get a new one";
 /// What a failed request says to those who may not see why.
 const REQUEST_FAILED: &str = "the request failed; an administrator finds the reason in the node's log";
 /// Events that only a session decides to send.
-const OWN_WORDS: [&str; 7] = [
+const OWN_WORDS: [&str; 8] = [
     server::AUTH_SUCCESS,
     server::TOKEN_EXPIRING,
     server::TOKEN_EXPIRED,
@@ -41,7 +42,10 @@ const OWN_WORDS: [&str; 7] = [
     server::DAEMON_ERROR,
     server::THROTTLED,
     server::DELETED,
+    server::RECEIPT,
 ];
+/// What a request that was discarded is told.
+const TOO_FAST: &str = "too many messages in a short time; this one was discarded, send it again in a moment";
 /// Characters of a user's own words that an error repeats.
 const QUOTE_CHARS_MAX: usize = 40;
 
@@ -103,23 +107,29 @@ pub enum Action {
     Pause,
     /// Renewed after [`Action::Pause`]: go on where it stopped.
     Resume,
+    /// Let lines begin here; only in a conversation with numbers, where none flow before.
+    Follow(Attach),
     /// Send the last lines.
     SendLogs,
     /// Send one sample.
     SendStats,
-    /// Ask the server for this; a failure comes back as [`Session::outcome`].
+    /// Ask the server for this; how it ends comes back as [`Session::outcome`].
     Power {
         /// What.
         action: PowerAction,
         /// On whose behalf.
         user: Option<UserId>,
+        /// What the client calls it; to be given back with the outcome.
+        id: Option<String>,
     },
-    /// Give this to the game; a failure comes back as [`Session::outcome`].
+    /// Give this to the game; how it ends comes back as [`Session::outcome`].
     Command {
         /// One line without its end.
         text: String,
         /// On whose behalf.
         user: Option<UserId>,
+        /// What the client calls it; to be given back with the outcome.
+        id: Option<String>,
     },
     /// Close the connection. Nothing follows.
     Close(CloseReason),
@@ -132,12 +142,23 @@ pub struct Outcome {
     pub text: String,
     /// Whether everybody may read it; otherwise only holders of `admin.websocket.errors`, others get a general text.
     pub public: bool,
+    /// It may have been done all the same: nobody knows.
+    pub unknown: bool,
+}
+
+impl Outcome {
+    /// A failure that everybody may read.
+    pub fn refused(text: String) -> Self {
+        Self { text, public: true, unknown: false }
+    }
 }
 
 /// The conversation; see the module.
 #[derive(Debug)]
 pub struct Session {
     policy: Policy,
+    /// Whether the client speaks the subprotocol with numbers ([`wire::numbered`]).
+    numbered: bool,
     phase: Phase,
     inbound: Inbound,
     auth_failures: u32,
@@ -166,7 +187,12 @@ impl Session {
     pub fn new(policy: Policy, now: Now) -> Self {
         let inbound = Inbound::new(&policy.limits);
         let close_at_ms = now.mono_ms.saturating_add(policy.auth_timeout_ms);
-        Self { policy, phase: Phase::Unauthenticated { close_at_ms }, inbound, auth_failures: 0 }
+        Self { policy, numbered: false, phase: Phase::Unauthenticated { close_at_ms }, inbound, auth_failures: 0 }
+    }
+
+    /// The same, of a client that speaks the subprotocol with numbers.
+    pub fn numbered(policy: Policy, now: Now) -> Self {
+        Self { numbered: true, ..Self::new(policy, now) }
     }
 
     /// One inbound text frame.
@@ -177,23 +203,36 @@ impl Session {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
-        let Some(Incoming { event, args }) = Incoming::decode(frame) else { return };
+        let Some(Incoming { event, args, id }) = Incoming::decode(frame) else { return };
+        let asks = matches!(event.as_str(), client::SET_STATE | client::SEND_COMMAND);
+        let id = id.filter(|id| self.numbered && asks && id.chars().count() <= REQUEST_ID_CHARS_MAX);
         if let Verdict::Discard { announce } = self.inbound.check(&event, cx.now) {
             out.extend(announce.map(|name| Action::Send(Event::Throttled(name))));
+            out.extend(id.map(|id| refused(id, TOO_FAST)));
             return;
         }
         if event == client::AUTH {
             return self.auth(cx, &args, out);
         }
-        match &self.phase {
-            Phase::Unauthenticated { .. } => out.push(Action::Send(Event::JwtError(NO_TOKEN.to_owned()))),
-            Phase::Lapsed { .. } => out.push(Action::Send(Event::JwtError(TokenError::Expired.to_string()))),
-            Phase::Live { access, .. } => match request(access, &self.policy, &event, &args) {
-                Ok(action) => out.extend(action),
-                Err(text) => out.push(daemon_error(cx, &text)),
-            },
-            Phase::Closed => {}
+        if event == client::ATTACH && self.numbered && matches!(self.phase, Phase::Live { .. }) {
+            out.extend(serde_json::from_str(&args).ok().map(Action::Follow));
+            return;
         }
+        let token_error = match &self.phase {
+            Phase::Unauthenticated { .. } => NO_TOKEN.to_owned(),
+            Phase::Lapsed { .. } => TokenError::Expired.to_string(),
+            Phase::Live { access, .. } => {
+                match (request(access, &self.policy, &event, &args, id.clone()), id) {
+                    (Ok(action), _) => out.extend(action),
+                    (Err(text), Some(id)) => out.push(refused(id, &text)),
+                    (Err(text), None) => out.push(daemon_error(cx, &text)),
+                }
+                return;
+            }
+            Phase::Closed => return,
+        };
+        out.push(Action::Send(Event::JwtError(token_error.clone())));
+        out.extend(id.map(|id| refused(id, &token_error)));
     }
 
     /// To be called at or after [`Session::deadline`].
@@ -244,9 +283,21 @@ impl Session {
 
     /// Something this connection asked for was refused or failed. With no valid token nothing is told.
     pub fn outcome(&mut self, cx: &Context<'_>, outcome: &Outcome, out: &mut Vec<Action>) {
-        let Phase::Live { access, .. } = &self.phase else { return };
-        let real = outcome.public || access.permissions.has(permission::ADMIN_ERRORS);
-        out.push(daemon_error(cx, if real { &outcome.text } else { REQUEST_FAILED }));
+        if let Phase::Live { access, .. } = &self.phase {
+            out.push(daemon_error(cx, reason(access, outcome)));
+        }
+    }
+
+    /// How something that this connection called by an id has ended. That it was asked for says that it may be told, also when
+    /// the token has ended since.
+    pub fn receipt(&mut self, id: String, failed: Option<&Outcome>, out: &mut Vec<Action>) {
+        let Some(access) = self.access() else { return };
+        let (outcome, reason) = match failed {
+            None => (ReceiptOutcome::Done, None),
+            Some(failed) if failed.unknown => (ReceiptOutcome::Unknown, Some(reason(access, failed).to_owned())),
+            Some(failed) => (ReceiptOutcome::Refused, Some(reason(access, failed).to_owned())),
+        };
+        out.push(Action::Send(Event::Receipt(Receipt { id, outcome, reason })));
     }
 
     /// The server is suspended, now or since before the connection.
@@ -344,8 +395,23 @@ impl Session {
     }
 }
 
+/// Why something failed, as far as the holder of this access may know.
+fn reason<'a>(access: &Access, outcome: &'a Outcome) -> &'a str {
+    if outcome.public || access.permissions.has(permission::ADMIN_ERRORS) { &outcome.text } else { REQUEST_FAILED }
+}
+
+fn refused(id: String, reason: &str) -> Action {
+    Action::Send(Event::Receipt(Receipt { id, outcome: ReceiptOutcome::Refused, reason: Some(reason.to_owned()) }))
+}
+
 /// What a message of a connection with a valid token asks for: nothing when the event is unknown, a text when it is refused.
-fn request(access: &Access, policy: &Policy, event: &str, args: &str) -> Result<Option<Action>, String> {
+fn request(
+    access: &Access,
+    policy: &Policy,
+    event: &str,
+    args: &str,
+    id: Option<String>,
+) -> Result<Option<Action>, String> {
     let user = access.user;
     let may = |needed: &str, what: &str| {
         let missing = || format!("you may not {what} this server: the permission {needed} is missing");
@@ -360,12 +426,12 @@ fn request(access: &Access, policy: &Policy, event: &str, args: &str) -> Result<
                 return Err(format!("there is no power action {word:?}; use start, stop, restart or kill"));
             };
             may(permission_for(action), action.as_str())?;
-            Ok(Some(Action::Power { action, user }))
+            Ok(Some(Action::Power { action, user, id }))
         }
         client::SEND_COMMAND => {
             may(permission::CONSOLE, "send commands to")?;
             let text = command_text(args, policy.command_bytes_max).map_err(|error| error.to_string())?;
-            Ok(Some(Action::Command { text: text.to_owned(), user }))
+            Ok(Some(Action::Command { text: text.to_owned(), user, id }))
         }
         _ => Ok(None),
     }

@@ -10,6 +10,8 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::numbered::document;
+
 /// Names of the events a client sends.
 pub mod client {
     /// Authenticate, or renew.
@@ -22,6 +24,8 @@ pub mod client {
     pub const SET_STATE: &str = "set state";
     /// Text for the game's stdin.
     pub const SEND_COMMAND: &str = "send command";
+    /// Where lines are to begin; only with [`crate::numbered`].
+    pub const ATTACH: &str = "attach";
 }
 
 /// Names of the events a node sends.
@@ -48,6 +52,14 @@ pub mod server {
     pub const CONSOLE_OUTPUT: &str = "console output";
     /// The server is gone.
     pub const DELETED: &str = "deleted";
+    /// Where lines begin; this and those below only with [`crate::numbered`].
+    pub const ATTACHED: &str = "attached";
+    /// Lines that cannot be had.
+    pub const GAP: &str = "gap";
+    /// A sign of life.
+    pub const HEARTBEAT: &str = "heartbeat";
+    /// What became of a request.
+    pub const RECEIPT: &str = "receipt";
 }
 
 /// A message from a client, decoded as leniently as known clients need.
@@ -59,6 +71,9 @@ pub struct Incoming {
     /// are the empty string; a bare string counts as a list of one. Numbers and objects fail the whole message.
     #[serde(default, deserialize_with = "joined")]
     pub args: String,
+    /// What the client calls this request, if it says so with a string; see [`crate::numbered`].
+    #[serde(default, deserialize_with = "string_or_nothing")]
+    pub id: Option<String>,
 }
 
 impl Incoming {
@@ -67,6 +82,14 @@ impl Incoming {
     pub fn decode(frame: &str) -> Option<Self> {
         // Without this check serde would take a list for a struct.
         frame.trim_start().starts_with('{').then(|| serde_json::from_str(frame).ok()).flatten()
+    }
+}
+
+/// Plain clients may send any member they like.
+fn string_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::String(text) => Ok(Some(text)),
+        _ => Ok(None),
     }
 }
 
@@ -121,6 +144,12 @@ pub enum Event {
     ConsoleOutput(String),
     /// The server was removed from this node.
     Deleted,
+    /// Where lines begin; this and those below only with [`crate::numbered`].
+    Attached(crate::numbered::Attached),
+    /// A sign of life.
+    Heartbeat(crate::numbered::Heartbeat),
+    /// What became of a request.
+    Receipt(crate::numbered::Receipt),
 }
 
 impl Event {
@@ -138,28 +167,35 @@ impl Event {
             Self::Stats(_) => server::STATS,
             Self::ConsoleOutput(_) => server::CONSOLE_OUTPUT,
             Self::Deleted => server::DELETED,
+            Self::Attached(_) => server::ATTACHED,
+            Self::Heartbeat(_) => server::HEARTBEAT,
+            Self::Receipt(_) => server::RECEIPT,
         }
     }
 
     /// The argument, if the event has one.
-    pub fn arg(&self) -> Option<&str> {
-        match self {
-            Self::AuthSuccess | Self::TokenExpiring | Self::TokenExpired => None,
+    pub fn arg(&self) -> Option<Cow<'_, str>> {
+        let text = match self {
+            Self::AuthSuccess | Self::TokenExpiring | Self::TokenExpired => return None,
+            Self::Attached(attached) => return Some(document(attached).into()),
+            Self::Heartbeat(heartbeat) => return Some(document(heartbeat).into()),
+            Self::Receipt(receipt) => return Some(document(receipt).into()),
             Self::JwtError(text)
             | Self::DaemonError(text)
             | Self::DaemonMessage(text)
             | Self::Throttled(text)
             | Self::Stats(text)
-            | Self::ConsoleOutput(text) => Some(text),
-            Self::Status(state) => Some(state.as_str()),
+            | Self::ConsoleOutput(text) => text,
+            Self::Status(state) => state.as_str(),
             // Wings encodes a JSON null once more, as a string (§6.1).
-            Self::Deleted => Some("null"),
-        }
+            Self::Deleted => "null",
+        };
+        Some(Cow::Borrowed(text))
     }
 
     /// The text frame. `always_args` writes `"args":[]` where there are none, for clients that spread it (§11.3).
     pub fn frame(&self, always_args: bool) -> String {
-        frame(self.name(), self.arg(), always_args)
+        frame(self.name(), self.arg().as_deref(), always_args)
     }
 }
 
