@@ -10,7 +10,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use wire::ids::Seq;
 
-use crate::hub::{Hub, Line, Read, fitting};
+use crate::hub::{Hub, Read, fitting};
+use crate::line::Line;
 use crate::log::{Backlog, Presentation};
 use crate::tasks::blocking;
 
@@ -36,6 +37,10 @@ impl Console {
         &self.hub
     }
 
+    pub(crate) fn presentation(&self) -> &Presentation {
+        &self.presentation
+    }
+
     /// The last `count` lines; for those that are no longer kept, one that says so.
     pub(crate) async fn last(self: &Arc<Self>, count: u64) -> io::Result<Vec<Line>> {
         let mut history = History::before(self, self.hub.next(), count);
@@ -48,8 +53,7 @@ impl Console {
 
     /// What a viewer gets in place of the lines `from..to`.
     pub(crate) fn gap_line(&self, from: Seq, to: Seq) -> Line {
-        let text = format!("lines {from} to {} are no longer kept", to.0.saturating_sub(1));
-        Line::new(from, &engine::line::daemon_line(&self.presentation.app_name, &text))
+        self.presentation.expired(from, to)
     }
 
     /// Reads on from disk: with the reader of the time before, or a new one from `from` on.
@@ -111,14 +115,16 @@ impl Cursor {
         Self::at(console, console.hub.next())
     }
 
-    fn at(console: &Arc<Console>, next: Seq) -> Self {
+    /// A cursor that begins with this line, or with the next one to come if there is none of this number yet.
+    pub(crate) fn at(console: &Arc<Console>, next: Seq) -> Self {
+        let next = next.min(console.hub.next());
         let head = console.hub.head();
         Self { console: console.clone(), head, next, reading: None, waiting: VecDeque::new(), backlog: None }
     }
 
     /// The number of the next line it hands over.
-    fn position(&self) -> Seq {
-        self.waiting.front().map_or(self.next, |line| line.since)
+    pub(crate) fn position(&self) -> Seq {
+        self.waiting.front().map_or(self.next, Line::since)
     }
 
     /// Whether [`Cursor::next`] has something below this number, which is not above the head.
@@ -147,7 +153,7 @@ impl Cursor {
                 Read::Lines(lines) => {
                     self.backlog = None;
                     if let Some(last) = lines.last() {
-                        self.next = last.seq.next();
+                        self.next = last.seq().next();
                         return Batch::Lines(lines);
                     }
                     let next = self.next;
@@ -170,8 +176,8 @@ impl Cursor {
                 Err(error) => return Batch::Failed(error),
             };
             let from = self.next;
-            let found = lines.first().map_or(ring, |line| line.since);
-            self.next = lines.last().map_or(found, |last| last.seq.next());
+            let found = lines.first().map_or(ring, Line::since);
+            self.next = lines.last().map_or(found, |last| last.seq().next());
             self.waiting = lines.into();
             if found > from {
                 // What lies between was not kept.
@@ -200,7 +206,7 @@ impl History {
         }
         Some(match self.cursor.next().await {
             Batch::Lines(mut lines) => {
-                lines.retain(|line| line.seq < self.end);
+                lines.retain(|line| line.seq() < self.end);
                 Ok(lines)
             }
             Batch::Gap { from, to } => Ok(vec![self.cursor.console.gap_line(from, to.min(self.end))]),
@@ -226,17 +232,17 @@ mod tests {
             let _ = writer.append_out(format!("line {n}\n").as_bytes(), 1);
         }
         let end = Seq(writer.position().1);
-        let presentation = Presentation { app_name: "Test".to_owned(), echo_commands: true };
+        let presentation = Presentation { app_name: Arc::from("Test"), echo_commands: true };
         let console = Arc::new(Console::new(Hub::new(end, State::Offline), dir.path().to_owned(), presentation));
         let lines = console.last(5000).await.unwrap();
         let (gap, kept) = lines.split_first().unwrap();
-        let first = kept.first().unwrap().seq.0;
+        let first = kept.first().unwrap().seq().0;
         assert!(
-            first > 0 && gap.text.contains(&format!("lines 0 to {} are no longer kept", first - 1)),
+            first > 0 && gap.text().contains(&format!("lines 0 to {} are no longer kept", first - 1)),
             "{}",
-            gap.text
+            gap.text()
         );
-        let texts: Vec<String> = kept.iter().map(|line| line.text.to_string()).collect();
+        let texts: Vec<String> = kept.iter().map(|line| line.text().into_owned()).collect();
         assert_eq!(texts, (first..1000).map(|n| format!("line {n}")).collect::<Vec<_>>());
         assert_eq!(console.last(3).await.unwrap().len(), 3);
     }
@@ -250,7 +256,7 @@ mod tests {
             let _ = writer.append_out(format!("{n} {}\n", "\0".repeat(30_000)).as_bytes(), 1);
         }
         let end = Seq(writer.position().1);
-        let presentation = Presentation { app_name: "Test".to_owned(), echo_commands: true };
+        let presentation = Presentation { app_name: Arc::from("Test"), echo_commands: true };
         // Nothing in memory: everything is read from disk, more at once than one batch holds.
         let console = Arc::new(Console::new(Hub::new(end, State::Offline), dir.path().to_owned(), presentation));
         let mut cursor = Cursor::at(&console, Seq(0));
@@ -265,7 +271,7 @@ mod tests {
             while let Some(lines) = history.next().await {
                 before.extend(lines.unwrap());
             }
-            assert_eq!(before.last().map(|line| line.seq), lines.last().map(|line| line.seq));
+            assert_eq!(before.last().map(Line::seq), lines.last().map(Line::seq));
             assert_eq!(before.len(), told.min(2));
         }
         assert_eq!(told, 40);

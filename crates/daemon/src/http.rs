@@ -1,5 +1,6 @@
 //! The node's own HTTP API as far as console and power go (protocol reference §9.4), and the door to the console socket.
 
+mod history;
 mod machine;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use wire::node::{Commands, CreateServer, DeauthorizeUser, DenyTokens, Logs, Powe
 use wire::server::{PowerAction, State as ServerState};
 
 use crate::clock;
-use crate::hub::Line;
+use crate::line::Line;
 use crate::node::Node;
 use crate::problem::{Problem, identify};
 use crate::server::{Asker, Server};
@@ -66,6 +67,10 @@ fn routes(node: &Arc<Node>) -> Router<Arc<Node>> {
         .route("/api/servers/{server}/logs", get(logs))
         .route("/api/servers/{server}/power", post(power))
         .route("/api/servers/{server}/commands", post(commands))
+        .route("/api/servers/{server}/console/lines", get(history::lines))
+        .route("/api/servers/{server}/console/search", get(history::search))
+        .route("/api/servers/{server}/console/runs", get(history::runs))
+        .route("/api/servers/{server}/console/stats", get(history::stats))
         .route("/api/servers/{server}/sync", post(sync))
         .route("/api/servers/{server}/ws/deny", post(deny))
         .route("/api/deauthorize-user", post(deauthorize))
@@ -142,7 +147,6 @@ async fn create(State(node): State<Arc<Node>>, given: Body<CreateServer>) -> Ans
 
 async fn details(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer<Json<ServerDetails>> {
     let server = server(&node, &id)?;
-    server.want_stats();
     Ok(Json(server.details()))
 }
 
@@ -171,7 +175,7 @@ async fn logs(
         server.console().last(size).await.map_err(|error| {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the log cannot be read: {error}"))
         })?;
-    Ok(Json(Logs { data: lines.into_iter().filter(Line::is_shown).map(|line| line.text.to_string()).collect() }))
+    Ok(Json(Logs { data: lines.into_iter().filter(Line::is_shown).map(|line| line.text().into_owned()).collect() }))
 }
 
 async fn power(State(node): State<Arc<Node>>, Path(id): Path<String>, given: Body<Power>) -> Answer<StatusCode> {

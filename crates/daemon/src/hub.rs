@@ -4,62 +4,27 @@
 //! a viewer that reads slowly costs nothing and slows nobody. What has left the ring is still on disk: see `console`.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use wire::ids::Seq;
 use wire::server::State;
 
+use crate::line::Line;
+
 /// Lines kept in memory; older ones are read from disk.
 const RING_LINES_MAX: usize = 1000;
-/// Bytes of frames kept in memory, whatever their number.
+/// Bytes of lines and their frames kept in memory, whatever their number.
 const RING_BYTES_MAX: usize = 1024 * 1024;
 /// State changes kept; a viewer further behind is told the newest only.
 const CHANGES_MAX: usize = 64;
-
-/// One line as viewers get it.
-#[derive(Clone, Debug)]
-pub(crate) struct Line {
-    /// Its number.
-    pub(crate) seq: Seq,
-    /// The first number it stands for: its own, unless it names lines that were lost.
-    pub(crate) since: Seq,
-    /// Its text, as `console output` carries it.
-    pub(crate) text: Arc<str>,
-    /// The text frame for the plain protocol, encoded once for everybody.
-    pub(crate) frame: Bytes,
-}
-
-impl Line {
-    /// Encodes a line. The only place that does.
-    pub(crate) fn new(seq: Seq, text: &str) -> Self {
-        let frame = Bytes::from(wire::console::console_output_frame(text));
-        Self { seq, since: seq, text: Arc::from(text), frame }
-    }
-
-    /// A line that has a number but is not shown.
-    pub(crate) fn hidden(seq: Seq) -> Self {
-        Self { seq, since: seq, text: Arc::from(""), frame: Bytes::new() }
-    }
-
-    /// One line in place of those from `since` to `seq`, which were lost.
-    pub(crate) fn lost(since: Seq, seq: Seq, text: &str) -> Self {
-        Self { since, ..Self::new(seq, text) }
-    }
-
-    /// Whether viewers see it.
-    pub(crate) fn is_shown(&self) -> bool {
-        !self.frame.is_empty()
-    }
-}
 
 /// How many of these lines go into one batch: so many at most, with so many bytes of frames, but one at least.
 pub(crate) fn fitting<'a>(lines: impl Iterator<Item = &'a Line>, lines_max: usize, bytes_max: usize) -> usize {
     let mut bytes = 0;
     let fits = |line: &&Line| {
         let is_first = bytes == 0;
-        bytes += line.frame.len();
+        bytes += line.frame_bytes();
         is_first || bytes <= bytes_max
     };
     lines.take(lines_max).take_while(fits).count()
@@ -115,18 +80,18 @@ impl Hub {
             let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
             for line in lines {
                 // The ring holds consecutive numbers; after a jump only what follows is in memory.
-                if ring.lines.back().is_some_and(|last| last.seq.next() != line.since) {
+                if ring.lines.back().is_some_and(|last| last.seq().next() != line.since()) {
                     ring.lines.clear();
                     ring.bytes = 0;
                 }
-                ring.bytes += line.frame.len();
+                ring.bytes += line.kept_bytes();
                 ring.lines.push_back(line);
                 while ring.lines.len() > RING_LINES_MAX || (ring.bytes > RING_BYTES_MAX && ring.lines.len() > 1) {
-                    let dropped = ring.lines.pop_front().map_or(0, |old| old.frame.len());
+                    let dropped = ring.lines.pop_front().map_or(0, |old| old.kept_bytes());
                     ring.bytes -= dropped;
                 }
             }
-            if ring.lines.back().is_some_and(|last| last.seq.next() != next) {
+            if ring.lines.back().is_some_and(|last| last.seq().next() != next) {
                 ring.lines.clear();
                 ring.bytes = 0;
             }
@@ -142,14 +107,14 @@ impl Hub {
     pub(crate) fn read(&self, from: Seq, lines_max: usize, bytes_max: usize) -> Read {
         let head = self.next();
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        if from >= head && ring.lines.back().is_none_or(|last| last.seq < from) {
+        if from >= head && ring.lines.back().is_none_or(|last| last.seq() < from) {
             return Read::Lines(Vec::new());
         }
-        let Some(first) = ring.lines.front().map(|line| line.since) else { return Read::Below(head) };
+        let Some(first) = ring.lines.front().map(Line::since) else { return Read::Below(head) };
         if from < first {
             return Read::Below(first);
         }
-        let skip = ring.lines.partition_point(|line| line.seq < from);
+        let skip = ring.lines.partition_point(|line| line.seq() < from);
         let lines = ring.lines.iter().skip(skip);
         let count = fitting(lines.clone(), lines_max, bytes_max);
         Read::Lines(lines.take(count).cloned().collect())
@@ -183,15 +148,22 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::line::Stamp;
+
+    fn line(number: u64, text: &str) -> Line {
+        Line::new(Seq(number), Stamp::output(1), text, &Arc::from(""))
+    }
 
     fn lines(range: std::ops::Range<u64>) -> Vec<Line> {
-        range.map(|n| Line::new(Seq(n), &format!("line {n}"))).collect()
+        range.map(|n| line(n, &format!("line {n}"))).collect()
     }
 
     fn numbers(read: &Read) -> Option<Vec<u64>> {
         match read {
-            Read::Lines(lines) => Some(lines.iter().map(|line| line.seq.0).collect()),
+            Read::Lines(lines) => Some(lines.iter().map(|line| line.seq().0).collect()),
             Read::Below(_) => None,
         }
     }
@@ -209,8 +181,8 @@ mod tests {
     fn a_batch_is_bounded_in_bytes_but_holds_a_line_of_any_size() {
         let hub = Hub::new(Seq(0), State::Offline);
         let large = "x".repeat(1000);
-        hub.push((0..4).map(|n| Line::new(Seq(n), &large)).collect(), Seq(4));
-        let frame = Line::new(Seq(0), &large).frame.len();
+        hub.push((0..4).map(|n| line(n, &large)).collect(), Seq(4));
+        let frame = line(0, &large).frame_bytes();
         assert_eq!(numbers(&hub.read(Seq(0), 9, 2 * frame)), Some(vec![0, 1]));
         assert_eq!(numbers(&hub.read(Seq(2), 9, 2 * frame - 1)), Some(vec![2]));
         assert_eq!(numbers(&hub.read(Seq(3), 9, 1)), Some(vec![3]));
@@ -228,7 +200,7 @@ mod tests {
     #[test]
     fn the_ring_is_bounded_in_bytes_but_keeps_the_newest_line() {
         let hub = Hub::new(Seq(0), State::Offline);
-        hub.push(vec![Line::new(Seq(0), &"x".repeat(RING_BYTES_MAX)), Line::new(Seq(1), "y")], Seq(2));
+        hub.push(vec![line(0, &"x".repeat(RING_BYTES_MAX)), line(1, "y")], Seq(2));
         assert!(matches!(hub.read(Seq(0), 1, usize::MAX), Read::Below(Seq(1))));
         assert_eq!(numbers(&hub.read(Seq(1), 1, usize::MAX)), Some(vec![1]));
     }
@@ -247,7 +219,7 @@ mod tests {
     #[test]
     fn a_line_that_stands_for_lost_ones_is_a_line_like_others() {
         let hub = Hub::new(Seq(0), State::Offline);
-        hub.push(vec![Line::new(Seq(0), "a"), Line::lost(Seq(1), Seq(5), "lost"), Line::new(Seq(6), "b")], Seq(7));
+        hub.push(vec![line(0, "a"), Line::missing(Seq(1), Seq(5), "lost", "", &Arc::from("")), line(6, "b")], Seq(7));
         for (from, expected) in [(0, vec![0, 5, 6]), (1, vec![5, 6]), (3, vec![5, 6]), (6, vec![6]), (7, vec![])] {
             assert_eq!(numbers(&hub.read(Seq(from), 9, usize::MAX)), Some(expected), "from {from}");
         }

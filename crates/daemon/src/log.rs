@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use spool::format::SEGMENT_HEADER_BYTES;
 use spool::{
@@ -15,7 +16,7 @@ use spool::{
 };
 use wire::ids::Seq;
 
-use crate::hub::Line;
+use crate::line::{Line, Stamp};
 
 /// Bytes read at once; at least one whole frame fits.
 const READ_BYTES: usize = 128 * 1024;
@@ -31,7 +32,7 @@ const WARM_LINES_MAX: usize = 1000;
 #[derive(Clone, Debug)]
 pub(crate) struct Presentation {
     /// Name in front of the node's own lines.
-    pub(crate) app_name: String,
+    pub(crate) app_name: Arc<str>,
     /// Whether commands are shown.
     pub(crate) echo_commands: bool,
 }
@@ -45,19 +46,34 @@ impl Presentation {
             _ => format!("lines {first_line} to {last_line} were lost"),
         };
         let bytes = if gap.bytes > 0 { format!(" ({} bytes)", gap.bytes) } else { String::new() };
-        let text = format!("{which}: {}{bytes}", reason(gap.reason));
-        Line::lost(Seq(first_line), Seq(last_line), &engine::line::daemon_line(&self.app_name, &text))
+        let why = format!("{}{bytes}", reason(gap.reason));
+        Line::missing(Seq(first_line), Seq(last_line), &format!("{which}: {why}"), &why, &self.app_name)
+    }
+
+    /// What stands in place of lines `from..to`, which retention has deleted.
+    pub(crate) fn expired(&self, from: Seq, to: Seq) -> Line {
+        let last = Seq(to.0.saturating_sub(1));
+        let sentence = format!("lines {from} to {last} are no longer kept");
+        Line::missing(from, last, &sentence, "no longer kept", &self.app_name)
     }
 
     fn line(&self, line: &spool::Line<'_>) -> Line {
-        let seq = Seq(line.seq);
-        let text = engine::line::text(line.bytes);
-        match line.kind {
-            LineKind::Output => Line::new(seq, &text),
-            LineKind::Note => Line::new(seq, &engine::line::daemon_line(&self.app_name, &text)),
-            // Who typed it is known here by uuid only, which says nothing to people; the activity log has the name.
-            LineKind::Input { .. } if self.echo_commands => Line::new(seq, &engine::line::echo_line("", &text)),
-            LineKind::Input { .. } => Line::hidden(seq),
+        let (seq, said) = (Seq(line.seq), engine::line::text(line.bytes));
+        let stamp = stamp(line);
+        if stamp.kind == wire::history::LineKind::Input && !self.echo_commands {
+            return Line::hidden(seq, stamp, &said, &self.app_name);
+        }
+        Line::new(seq, stamp, &said, &self.app_name)
+    }
+}
+
+fn stamp(line: &spool::Line<'_>) -> Stamp {
+    match line.kind {
+        LineKind::Output => Stamp::output(line.time_ms),
+        LineKind::Note => Stamp::notice(line.time_ms),
+        LineKind::Input { user, .. } => {
+            let user = (!user.is_empty()).then(|| Box::from(user));
+            Stamp { at_ms: line.time_ms, kind: wire::history::LineKind::Input, user }
         }
     }
 }
@@ -129,7 +145,7 @@ struct Shown {
 impl Tail {
     /// Begins at the end, and gives the newest lines before it, as many as fit into memory. The folder need not exist yet.
     pub(crate) fn open(dir: &Path, presentation: Presentation) -> io::Result<(Self, Vec<Line>)> {
-        let segments = list(dir)?;
+        let segments = segments(dir)?;
         let start = segments.len().saturating_sub(WARM_SEGMENTS);
         let mut tail = Self::at(dir, presentation, segments.get(start), Seq(0))?;
         let mut newest = VecDeque::new();
@@ -160,7 +176,7 @@ impl Tail {
     fn open_at(dir: &Path, presentation: &Presentation, from: Seq) -> io::Result<Self> {
         let mut tries = 0;
         loop {
-            let segments = list(dir)?;
+            let segments = segments(dir)?;
             let start = spool::segment::holding(&segments, from.0).unwrap_or(0);
             tries += 1;
             match Self::at(dir, presentation.clone(), segments.get(start), from) {
@@ -223,7 +239,7 @@ impl Tail {
 
     fn newer(&self) -> io::Result<Option<SegmentName>> {
         let current = self.open.as_ref().map(|open| open.name.base_pos);
-        Ok(list(&self.dir)?.into_iter().find(|name| current.is_none_or(|pos| name.base_pos > pos)))
+        Ok(segments(&self.dir)?.into_iter().find(|name| current.is_none_or(|pos| name.base_pos > pos)))
     }
 
     fn advance(&mut self, news: &mut News) -> io::Result<bool> {
@@ -272,7 +288,8 @@ impl Shown {
                 let line = match torn {
                     Some(gap) => {
                         let rest = engine::line::text(line.bytes);
-                        Line::new(Seq(line.seq), &format!("({} bytes lost: {}) {rest}", gap.bytes, reason(gap.reason)))
+                        let said = format!("({} bytes lost: {}) {rest}", gap.bytes, reason(gap.reason));
+                        Line::new(Seq(line.seq), stamp(&line), &said, &self.presentation.app_name)
                     }
                     None => self.presentation.line(&line),
                 };
@@ -302,13 +319,13 @@ pub(crate) fn run_has_line(
     is_wanted: impl Fn(&str) -> bool,
 ) -> io::Result<bool> {
     // Every run begins a segment, which says whose it is.
-    let segments = list(dir)?;
+    let segments = segments(dir)?;
     let mut is_of_run = Vec::new();
     for name in &segments {
         is_of_run.push(matches!(header(dir, name), Ok(Some(header)) if header.run_id == run_id));
     }
     let Some(first) = is_of_run.iter().position(|is_of_run| *is_of_run) else { return Ok(false) };
-    let presentation = Presentation { app_name: String::new(), echo_commands: false };
+    let presentation = Presentation { app_name: Arc::from(""), echo_commands: false };
     let mut tail = Tail::at(dir, presentation, segments.get(first), Seq(0))?;
     let mut in_run = true;
     loop {
@@ -316,10 +333,10 @@ pub(crate) fn run_has_line(
         for entry in news.entries {
             match entry {
                 Entry::Line { line, output } => {
-                    if line.seq >= end {
+                    if line.seq() >= end {
                         return Ok(false);
                     }
-                    if in_run && output && is_wanted(&line.text) {
+                    if in_run && output && is_wanted(line.said()) {
                         return Ok(true);
                     }
                 }
@@ -364,8 +381,8 @@ impl Backlog {
         let mut found: Vec<Line> = Vec::new();
         while found.len() < lines_max
             && let Some(line) = self.lines.front()
-            && line.seq < to
-            && found.last().is_none_or(|last| last.seq.next() == line.since)
+            && line.seq() < to
+            && found.last().is_none_or(|last| last.seq().next() == line.since())
         {
             found.extend(self.lines.pop_front());
         }
@@ -373,8 +390,41 @@ impl Backlog {
     }
 }
 
+/// Reads one segment as a whole: what its frames say, each with the number that the next line gets then. `next` is the segment
+/// behind it, which ends a line that is unfinished there. How many bytes that were.
+pub(crate) fn read_segment(
+    dir: &Path,
+    name: &SegmentName,
+    next: Option<&SegmentName>,
+    mut on: impl FnMut(Event<'_>, u64),
+) -> io::Result<u64> {
+    let bytes = std::fs::read(dir.join(name.file_name()))?;
+    let mut splitter = LineSplitter::new(name.base_line);
+    let mut next_line = name.base_line;
+    let mut tell = |event: Event<'_>| {
+        match &event {
+            Event::Line(line) => next_line = line.seq.saturating_add(1),
+            Event::Gap { first_line, gap, .. } => next_line = first_line.saturating_add(gap.lines),
+            _ => {}
+        }
+        on(event, next_line);
+    };
+    for frame in Frames::new(bytes.get(SEGMENT_HEADER_BYTES..).unwrap_or_default(), name.base_line) {
+        splitter.feed(&frame, &mut tell);
+    }
+    if let Some(next) = next {
+        splitter.begin_segment(next.base_line, &mut tell);
+    }
+    Ok(bytes.len() as u64)
+}
+
+/// The oldest line that is kept; none if there is no log yet.
+pub(crate) fn oldest(dir: &Path) -> io::Result<Option<Seq>> {
+    Ok(segments(dir)?.first().map(|name| Seq(name.base_line)))
+}
+
 /// The segments of a log, oldest first; none if there is no log yet.
-fn list(dir: &Path) -> io::Result<Vec<SegmentName>> {
+pub(crate) fn segments(dir: &Path) -> io::Result<Vec<SegmentName>> {
     match spool::segment::list(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         other => other,

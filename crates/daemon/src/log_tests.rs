@@ -13,14 +13,14 @@ use super::*;
 const LIMITS: Limits = Limits { segment_bytes: 1024, retain_bytes: u64::MAX };
 
 fn presentation() -> Presentation {
-    Presentation { app_name: "Test".to_owned(), echo_commands: true }
+    Presentation { app_name: Arc::from("Test"), echo_commands: true }
 }
 
 /// Number, first number and text of every line.
 type Seen = Vec<(u64, u64, String)>;
 
 fn seen(lines: impl IntoIterator<Item = Line>) -> Seen {
-    lines.into_iter().map(|line| (line.seq.0, line.since.0, line.text.to_string())).collect()
+    lines.into_iter().map(|line| (line.seq().0, line.since().0, line.text().into_owned())).collect()
 }
 
 fn from_disk(dir: &Path, from: u64, to: u64, lines_max: usize) -> Seen {
@@ -38,7 +38,7 @@ fn from_disk(dir: &Path, from: u64, to: u64, lines_max: usize) -> Seen {
 
 /// Adds a frame to the newest segment, as a writer does that has come through an outage.
 fn append_gap(dir: &Path, gap: GapPayload) {
-    let name = list(dir).unwrap().pop().unwrap();
+    let name = segments(dir).unwrap().pop().unwrap();
     let path = dir.join(name.file_name());
     let bytes = std::fs::read(&path).unwrap();
     let mut splitter = LineSplitter::new(name.base_line);
@@ -110,7 +110,7 @@ proptest! {
         }
         drop(writer);
         // The machine went down while the last frame was written.
-        let last = dir.path().join(list(dir.path()).unwrap().pop().unwrap().file_name());
+        let last = dir.path().join(segments(dir.path()).unwrap().pop().unwrap().file_name());
         let length = std::fs::metadata(&last).unwrap().len();
         let cut = length.saturating_sub(torn as u64).max(SEGMENT_HEADER_BYTES as u64);
         let all = {
@@ -214,7 +214,7 @@ fn opening_a_log_of_a_million_empty_lines_keeps_as_many_as_memory_holds() {
     let (tail, newest) = Tail::open(dir.path(), presentation()).unwrap();
     assert_eq!(tail.next(), Seq(1_000_000));
     assert_eq!(newest.len(), WARM_LINES_MAX);
-    assert_eq!(newest.last().map(|line| line.seq), Some(Seq(999_999)));
+    assert_eq!(newest.last().map(Line::seq), Some(Seq(999_999)));
 }
 
 #[test]

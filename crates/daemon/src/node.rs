@@ -127,8 +127,10 @@ impl Node {
     async fn set_up(self: &Arc<Self>, definition: Definition) -> std::io::Result<Server> {
         let id = definition.settings.uuid;
         let dir = self.dir_of(id);
-        let presentation =
-            Presentation { app_name: self.config.app_name.clone(), echo_commands: self.config.echo_commands };
+        let presentation = Presentation {
+            app_name: Arc::from(self.config.app_name.as_str()),
+            echo_commands: self.config.echo_commands,
+        };
         let (tail, newest) = {
             let (log, presentation) = (dir.join(LOG_DIR), presentation.clone());
             blocking(move || {
@@ -151,6 +153,7 @@ impl Node {
             isolation: self.machine.isolation(),
             last_exit: None,
             restart_at_ms: None,
+            kill_at_ms: None,
         };
         let (server, mailbox) = Server::new(id, dir.clone(), console, status);
         let known = {

@@ -34,7 +34,7 @@ impl From<Refused> for Problem {
             RefusedKind::Busy | RefusedKind::State => StatusCode::CONFLICT,
             RefusedKind::Suspended | RefusedKind::Invalid => StatusCode::BAD_REQUEST,
             // What panels expect of a command that has nowhere to go (§9.4, §10 row 36).
-            RefusedKind::Offline => StatusCode::BAD_GATEWAY,
+            RefusedKind::Offline | RefusedKind::Unknown => StatusCode::BAD_GATEWAY,
             RefusedKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, refused.to_string())

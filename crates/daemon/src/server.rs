@@ -14,7 +14,6 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +25,7 @@ use wire::server::{PowerAction, State, Stats};
 
 use crate::clock;
 use crate::console::Console;
+use crate::figures::Figures;
 use crate::server::actor::Event;
 use crate::stats::Source;
 
@@ -33,8 +33,6 @@ use crate::stats::Source;
 const MAILBOX_MAX: usize = 256;
 /// How long a caller over HTTP waits for a refusal before the answer is "accepted".
 const QUICK_ANSWER: Duration = Duration::from_secs(4);
-/// How long one question about a server keeps it sampled every second.
-const ASKED_MS: u64 = 30_000;
 
 /// A server's definition as it was last known, in its folder.
 pub(crate) const DEFINITION_FILE: &str = "definition.json";
@@ -66,6 +64,8 @@ pub(crate) struct Status {
     pub(crate) last_exit: Option<String>,
     /// Unix milliseconds of the start that back-off has planned.
     pub(crate) restart_at_ms: Option<u64>,
+    /// Unix milliseconds of the end of a stop's grace.
+    pub(crate) kill_at_ms: Option<u64>,
 }
 
 /// Kinds of refusal, for those who must answer with a status code.
@@ -83,6 +83,8 @@ pub(crate) enum RefusedKind {
     Invalid,
     /// It was tried and failed.
     Failed,
+    /// It may have been carried out: nobody knows.
+    Unknown,
 }
 
 /// A request that was not carried out: what happened and what to do.
@@ -129,9 +131,9 @@ struct Shared {
     mailbox: mpsc::Sender<Event>,
     status: watch::Sender<Status>,
     stats: watch::Sender<Stats>,
+    figures: Mutex<Figures>,
     source: Mutex<Option<Source>>,
     viewers: Mutex<HashMap<Option<UserId>, usize>>,
-    asked_ms: AtomicU64,
 }
 
 impl Server {
@@ -151,9 +153,9 @@ impl Server {
             mailbox,
             status: watch::Sender::new(status),
             stats: watch::Sender::new(stats),
+            figures: Mutex::default(),
             source: Mutex::default(),
             viewers: Mutex::default(),
-            asked_ms: AtomicU64::new(0),
         };
         (Self(Arc::new(shared)), receiver)
     }
@@ -181,7 +183,7 @@ impl Server {
         self.0.status.subscribe()
     }
 
-    /// Follows its samples. A receiver that lives counts as somebody who watches.
+    /// Follows its samples.
     pub(crate) fn stats(&self) -> watch::Receiver<Stats> {
         self.0.stats.subscribe()
     }
@@ -254,17 +256,6 @@ impl Server {
         Some(ViewerSlot { server: self.clone(), user })
     }
 
-    /// Remembers that somebody asked for figures, so that the next ones are fresh.
-    pub(crate) fn want_stats(&self) {
-        self.0.asked_ms.store(clock::mono_ms().max(1), Ordering::Relaxed);
-    }
-
-    /// Whether figures are wanted every second.
-    pub(crate) fn is_watched(&self) -> bool {
-        let asked = self.0.asked_ms.load(Ordering::Relaxed);
-        self.0.stats.receiver_count() > 0 || (asked > 0 && clock::mono_ms().saturating_sub(asked) < ASKED_MS)
-    }
-
     /// Where figures come from while the game runs.
     pub(crate) fn source(&self) -> Option<Source> {
         self.0.source.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -283,6 +274,20 @@ impl Server {
             }
             live
         });
+    }
+
+    /// Keeps the sample of now for those who ask for figures over time.
+    pub(crate) fn keep_figures(&self) {
+        let stats = *self.0.stats.borrow();
+        if stats.state != State::Offline {
+            let at_ms = u64::try_from(clock::wall_ms()).unwrap_or(0);
+            self.0.figures.lock().unwrap_or_else(PoisonError::into_inner).add(at_ms, &stats);
+        }
+    }
+
+    /// Looks at the figures over time.
+    pub(crate) fn figures<T>(&self, look: impl FnOnce(&Figures) -> T) -> T {
+        look(&self.0.figures.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Notes the size of the files; told to viewers with the next sample.

@@ -30,20 +30,23 @@ use tokio_util::sync::CancellationToken;
 use wire::close::CloseReason;
 use wire::console::{Event, server as event};
 use wire::ids::UserId;
+use wire::numbered::{self, Heartbeat, SUBPROTOCOL, StatusMembers};
 use wire::server::{State, Stats};
 use wire::token::Claims;
 
 use crate::clock;
 use crate::console::Batch;
-use crate::hub::Line;
+use crate::line::Line;
 use crate::node::Node;
-use crate::server::{Asker, Refused, Server, Standing, Status};
+use crate::server::{Asker, Refused, RefusedKind, Server, Standing, Status};
 use crate::socket::outgoing::Outgoing;
 use crate::socket::viewer::{News, Viewer};
 use crate::waiting::Place;
 
 /// Requests of one connection that may be under way at once; one more is refused.
 const REQUESTS_MAX: usize = 32;
+/// Time between two signs of life to a viewer who counts lines: they notice a dead connection within two of them.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 /// How long the end of a connection may take: the last words, our close frame, and the other side's answer to it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long lines may go on flowing after the node was told to stop.
@@ -55,13 +58,15 @@ const DRAIN_STALL_TIMEOUT: Duration = Duration::from_millis(500);
 pub(crate) async fn run(ws: WebSocket, node: Arc<Node>, server: Server, ip: IpAddr, entry: Place) {
     let _guard = node.tasks.guard();
     let now = clock::now();
+    let is_numbered = ws.protocol().is_some_and(|chosen| chosen == SUBPROTOCOL);
     let rules = Rules {
         server: server.id(),
         boot_wall_s: node.boot_wall_s,
         require_scope: node.config.require_scope,
         leeway_s: engine::token::LEEWAY_S,
     };
-    let session = Session::new(node.config.session.clone(), now);
+    let policy = node.config.session.clone();
+    let session = if is_numbered { Session::numbered(policy, now) } else { Session::new(policy, now) };
     let mut interrupts = Interrupts {
         revoked: node.revocations.changed(),
         status: server.status(),
@@ -72,6 +77,8 @@ pub(crate) async fn run(ws: WebSocket, node: Arc<Node>, server: Server, ip: IpAd
         unauthenticated: Some(entry),
         requests: FuturesUnordered::new(),
         outgoing: Outgoing::new(),
+        heartbeat_at: is_numbered.then(|| Instant::now() + HEARTBEAT_EVERY),
+        status_told: None,
         sent_at: Instant::now(),
         heard_at: Instant::now(),
         pinged_at: None,
@@ -101,12 +108,19 @@ struct Connection {
     actions: VecDeque<Action>,
     viewer: Option<Viewer>,
     unauthenticated: Option<Place>,
-    requests: FuturesUnordered<BoxFuture<'static, Option<Outcome>>>,
+    requests: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// When the next sign of life is due; none for viewers of the plain protocol.
+    heartbeat_at: Option<Instant>,
+    /// What a viewer who counts lines was last told of the state.
+    status_told: Option<(State, StatusMembers)>,
     sent_at: Instant,
     heard_at: Instant,
     /// The first ping that is still unanswered.
     pinged_at: Option<Instant>,
 }
+
+/// How a request has ended: what the client calls it, and why it failed if it did.
+type Answer = (Option<String>, Option<Outcome>);
 
 /// One thing that happened to a connection.
 enum Happening {
@@ -115,7 +129,8 @@ enum Happening {
     Standing(Standing),
     Deadline,
     Written(Result<(), CloseReason>),
-    Answered(Option<Outcome>),
+    Answered(Answer),
+    Heartbeat,
     Heard(Option<Result<Message, axum::Error>>),
     News(News),
     Quiet,
@@ -184,7 +199,8 @@ impl Connection {
         tokio::select! {
             biased;
             happening = interrupts.next(deadline) => happening,
-            Some(outcome) = self.requests.next() => Happening::Answered(outcome),
+            Some(answer) = self.requests.next() => Happening::Answered(answer),
+            () = sleep_until(self.heartbeat_at) => Happening::Heartbeat,
             message = self.ws.recv(), if is_listening => Happening::Heard(message),
             news = news(self.viewer.as_mut()) => Happening::News(news),
             () = tokio::time::sleep_until(quiet) => Happening::Quiet,
@@ -237,7 +253,7 @@ impl Connection {
     /// Handles one thing, without waiting for anything.
     fn handle(&mut self, happening: Happening) -> Flow {
         match happening {
-            Happening::Ending | Happening::Answered(None) => ControlFlow::Continue(()),
+            Happening::Ending | Happening::Answered((None, None)) => ControlFlow::Continue(()),
             Happening::Written(Ok(())) => {
                 self.sent_at = Instant::now();
                 ControlFlow::Continue(())
@@ -254,14 +270,24 @@ impl Connection {
                     Standing::Suspended => self.decide(|session, _, out| session.suspended(out)),
                     Standing::Deleted => self.decide(|session, _, out| session.deleted(out)),
                 }
-                self.act()
+                self.act()?;
+                self.status();
+                ControlFlow::Continue(())
+            }
+            Happening::Heartbeat => {
+                self.heartbeat();
+                ControlFlow::Continue(())
             }
             Happening::Deadline => {
                 self.decide(Session::time);
                 self.act()
             }
-            Happening::Answered(Some(outcome)) => {
+            Happening::Answered((None, Some(outcome))) => {
                 self.decide(|session, cx, out| session.outcome(cx, &outcome, out));
+                self.act()
+            }
+            Happening::Answered((Some(id), outcome)) => {
+                self.decide(|session, _, out| session.receipt(id, outcome.as_ref(), out));
                 self.act()
             }
             Happening::Heard(message) => self.heard(message),
@@ -328,14 +354,23 @@ impl Connection {
                         self.outgoing.push(message);
                     }
                 }
+                Action::Follow(attach) => {
+                    if let Some(attached) = self.viewer.as_mut().map(|viewer| viewer.follow(attach)) {
+                        self.send(&Event::Attached(attached));
+                    }
+                }
                 Action::SendLogs => {
                     if let Some(viewer) = &mut self.viewer {
                         viewer.tell_history(self.node.config.log_lines);
                     }
                 }
                 Action::SendStats => self.stats(),
-                Action::Power { action, user } => self.ask(user, |server, asker| server.power(action, asker, 0)),
-                Action::Command { text, user } => self.ask(user, |server, asker| server.command(text, asker)),
+                Action::Power { action, user, id } => {
+                    self.ask(user, id, |server, asker| server.power(action, asker, 0));
+                }
+                Action::Command { text, user, id } => {
+                    self.ask(user, id, |server, asker| server.command(text, asker));
+                }
                 Action::Close(reason) => return ControlFlow::Break(Some(reason)),
             }
         }
@@ -347,16 +382,15 @@ impl Connection {
         let user = self.session.access().and_then(|access| access.user);
         let connections_max = self.node.config.connections_per_user_max;
         let Some(slot) = self.server.enter(user, connections_max) else {
-            self.refuse(format!(
-                "you have {connections_max} connections to this server open already; close one of them"
-            ));
+            let text = format!("you have {connections_max} connections to this server open already; close one of them");
+            self.refuse(None, text);
             self.actions.push_back(Action::Close(CloseReason::TooManyConnections));
             return;
         };
         self.unauthenticated = None;
-        let (viewer, state, sample) = Viewer::new(&self.server, slot);
+        let (viewer, state, sample) = Viewer::new(&self.server, slot, !self.is_numbered());
         self.viewer = Some(viewer);
-        self.send(&Event::Status(state));
+        self.tell_state(state);
         if state == State::Offline {
             self.send(&Event::Stats(sample_text(&sample)));
         }
@@ -377,7 +411,8 @@ impl Connection {
         }
         if let Some(error) = ended {
             tracing::error!(server = %self.server.id(), %error, "console log not readable");
-            let outcome = Outcome { text: format!("the console log cannot be read: {error}"), public: false };
+            let text = format!("the console log cannot be read: {error}");
+            let outcome = Outcome { public: false, ..Outcome::refused(text) };
             self.decide(|session, cx, out| session.outcome(cx, &outcome, out));
         }
         self.act()
@@ -402,9 +437,42 @@ impl Connection {
             self.lines(batch)?;
         }
         for state in self.viewer.as_mut().map(Viewer::states).unwrap_or_default() {
-            self.send(&Event::Status(state));
+            self.tell_state(state);
         }
         ControlFlow::Continue(())
+    }
+
+    fn is_numbered(&self) -> bool {
+        self.heartbeat_at.is_some()
+    }
+
+    /// A state, and to viewers who count lines also what is to come of it.
+    fn tell_state(&mut self, state: State) {
+        if !self.is_numbered() {
+            return self.send(&Event::Status(state));
+        }
+        let now = self.server.status().borrow().clone();
+        let members = if now.state == state { members(&now) } else { StatusMembers::default() };
+        let frame = numbered::frame(event::STATUS, state.as_str(), &members);
+        self.status_told = Some((state, members));
+        self.tell(event::STATUS, [Bytes::from(frame)]);
+    }
+
+    /// What is to come of a state may be known only after the state itself.
+    fn status(&mut self) {
+        let Some((told, members_told)) = &self.status_told else { return };
+        let now = self.server.status().borrow().clone();
+        if *told == now.state && *members_told != members(&now) {
+            self.tell_state(now.state);
+        }
+    }
+
+    fn heartbeat(&mut self) {
+        self.heartbeat_at = Some(Instant::now() + HEARTBEAT_EVERY);
+        if let Some(head) = self.viewer.as_ref().map(Viewer::head) {
+            let at = u64::try_from(clock::wall_ms()).unwrap_or(0);
+            self.send(&Event::Heartbeat(Heartbeat { head: head.0, at }));
+        }
     }
 
     /// One `stats`: the newest sample.
@@ -416,22 +484,29 @@ impl Connection {
 
     /// Asks something of the server; a refusal comes back as a happening. What was done goes on the record whether or not this
     /// connection is still there to hear of it.
-    fn ask<A>(&mut self, user: Option<UserId>, request: impl FnOnce(&Server, Asker) -> A)
+    fn ask<A>(&mut self, user: Option<UserId>, id: Option<String>, request: impl FnOnce(&Server, Asker) -> A)
     where
         A: Future<Output = Result<(), Refused>> + Send + 'static,
     {
         if self.requests.len() >= REQUESTS_MAX {
-            return self.refuse("too many requests of this connection are under way; wait for one of them".to_owned());
+            let text = "too many requests of this connection are under way; wait for one of them";
+            return self.refuse(id, text.to_owned());
         }
         let answer = request(&self.server, Asker { user, ip: Some(self.ip) });
-        let outcome = |refused: Refused| Outcome { text: refused.to_string(), public: true };
-        self.requests.push(answer.map(move |answer| answer.err().map(outcome)).boxed());
+        let outcome = |refused: Refused| Outcome {
+            unknown: refused.kind() == RefusedKind::Unknown,
+            ..Outcome::refused(refused.to_string())
+        };
+        self.requests.push(answer.map(move |answer| (id, answer.err().map(outcome))).boxed());
     }
 
     /// Says why something is not done. To be followed by [`Connection::act`], or called from there.
-    fn refuse(&mut self, text: String) {
-        let outcome = Outcome { text, public: true };
-        self.decide(|session, cx, out| session.outcome(cx, &outcome, out));
+    fn refuse(&mut self, id: Option<String>, text: String) {
+        let outcome = Outcome::refused(text);
+        self.decide(|session, cx, out| match id {
+            Some(id) => session.receipt(id, Some(&outcome), out),
+            None => session.outcome(cx, &outcome, out),
+        });
     }
 
     /// Nothing was sent for a while: a ping keeps proxies from cutting the connection, and finds out whether it is dead.
@@ -452,7 +527,13 @@ impl Connection {
     }
 
     fn tell_lines(&mut self, lines: Vec<Line>) {
-        self.tell(event::CONSOLE_OUTPUT, lines.into_iter().filter(Line::is_shown).map(|line| line.frame));
+        if self.is_numbered() {
+            for line in lines {
+                self.tell(line.numbered_event(), [line.numbered()]);
+            }
+        } else {
+            self.tell(event::CONSOLE_OUTPUT, lines.iter().filter(|line| line.is_shown()).map(Line::frame));
+        }
     }
 
     /// The one way out for events: the session says whether this viewer may have them.
@@ -502,6 +583,16 @@ async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+/// What is to come of a state.
+fn members(status: &Status) -> StatusMembers {
+    let is_offline = status.state == State::Offline;
+    StatusMembers {
+        kill_at: status.kill_at_ms.filter(|_| status.state == State::Stopping),
+        exit: status.last_exit.clone().filter(|_| is_offline),
+        restart_at: status.restart_at_ms.filter(|_| is_offline),
     }
 }
 

@@ -1,8 +1,10 @@
-//! Samples what servers use: one task for all of them (and one that measures their directories), once a second where somebody looks, every ten seconds where nobody does.
+//! Samples what servers use, once a second: one task for all of them, and one that measures their directories. What comes of it is
+//! told to viewers and kept (`figures`).
 //!
 //! From the server's control groups where it has them, else from `/proc`. CPU is the time used between two samples over the
 //! time passed, so the first sample of a run says 0.
 
+use std::cell::LazyCell;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -18,10 +20,8 @@ use crate::runtime::cgroup::Leaf;
 use crate::server::Server;
 use crate::tasks::blocking;
 
-/// Time between samples of a server that somebody watches.
+/// Time between samples.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Of a server that nobody watches, every so many periods.
-const UNWATCHED_PERIODS: u64 = 10;
 /// Shortest time between two walks of a server's directory; a slow walk also waits a hundred times its own duration.
 const WALK_PAUSE: Duration = Duration::from_mins(1);
 const WALK_PAUSE_FACTOR: u32 = 100;
@@ -96,20 +96,16 @@ pub(crate) async fn run(node: Arc<Node>) {
     let mut meters: HashMap<ServerId, Meter> = HashMap::new();
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut count: u64 = 0;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = cancel.cancelled() => return,
         }
-        count += 1;
         let servers = node.servers();
-        let known: HashSet<ServerId> = servers.iter().map(Server::id).collect();
+        let due: Vec<Server> = servers.into_iter().filter(|server| server.source().is_some()).collect();
+        let known: HashSet<ServerId> = due.iter().map(Server::id).collect();
+        // A meter of an earlier run would make nonsense of the first sample of the next one.
         meters.retain(|id, _| known.contains(id));
-        let due: Vec<Server> = servers
-            .into_iter()
-            .filter(|server| count.is_multiple_of(UNWATCHED_PERIODS) || server.is_watched())
-            .collect();
         if due.is_empty() {
             continue;
         }
@@ -135,12 +131,10 @@ pub(crate) async fn first(server: &Server) {
 }
 
 fn sample(server: &Server, meter: &mut Meter) {
-    let Some(source) = server.source() else {
-        meter.cpu = None;
-        return;
-    };
+    let Some(source) = server.source() else { return };
     let now = Instant::now();
-    let tree = process_tree(source.shim_pid);
+    // Looked up only for what the control groups do not say: a game may have hundreds of threads.
+    let tree = LazyCell::new(|| process_tree(source.shim_pid));
     let cpu_ns = source.leaf.cpu_ns().unwrap_or_else(|| tree_cpu_ns(source.shim_pid, &tree));
     let cpu_absolute = match meter.cpu.replace((now, cpu_ns)) {
         Some((then, before)) if cpu_ns >= before => percent(cpu_ns - before, now - then),
@@ -155,6 +149,7 @@ fn sample(server: &Server, meter: &mut Meter) {
         uptime: if stats.state == State::Offline { 0 } else { uptime_ms(source.start_ticks) },
         ..*stats
     });
+    server.keep_figures();
 }
 
 /// Percent of one core with three decimals.

@@ -204,7 +204,8 @@ pub fn console_output_frame(line: &str) -> String {
     frame(server::CONSOLE_OUTPUT, Some(line), false)
 }
 
-fn frame(event: &str, arg: Option<&str>, always_args: bool) -> String {
+/// A frame of an event with this argument; see [`Event::frame`].
+pub fn frame(event: &str, arg: Option<&str>, always_args: bool) -> String {
     struct Frame<'a> {
         event: &'a str,
         arg: Option<&'a str>,

@@ -113,6 +113,8 @@ pub(crate) struct Actor {
     pub(super) replies: HashMap<u64, PendingPower>,
     /// By number, which is the order they were asked in.
     pub(super) commands: BTreeMap<u64, PendingCommand>,
+    /// When it is started again and when it is killed, as published; on the monotonic clock.
+    plans: (Option<u64>, Option<u64>),
     pub(super) next_id: u64,
     pub(super) remembered: Option<RunRecord>,
     /// Who waits for the deletion; nobody unless it has begun.
@@ -146,6 +148,7 @@ impl Actor {
             replies: HashMap::new(),
             commands: BTreeMap::new(),
             // Unique across restarts of the daemon: the shim and the log remember ids of requests.
+            plans: (None, None),
             next_id: u64::try_from(clock::wall_ms()).unwrap_or(0) << 20,
             remembered: None,
             deleting: Vec::new(),
@@ -287,14 +290,23 @@ impl Actor {
         if self.launching.is_some() && self.power.state() == State::Stopping {
             self.unwanted.cancel();
         }
-        let restart_at_ms = self.power.restart_at().map(|at| {
-            let ahead = i64::try_from(at.saturating_sub(clock::mono_ms())).unwrap_or(0);
-            u64::try_from(clock::wall_ms() + ahead).unwrap_or(0)
-        });
-        if self.server.status().borrow().restart_at_ms != restart_at_ms {
-            self.server.update(|status| status.restart_at_ms = restart_at_ms);
-        }
+        self.publish_plans();
         self.remember().await;
+    }
+
+    /// Tells when what the engine has planned will happen, by the clock on the wall. Once per plan: the two clocks never agree
+    /// to the millisecond.
+    fn publish_plans(&mut self) {
+        let plans = (self.power.restart_at(), self.power.kill_at());
+        if plans == std::mem::replace(&mut self.plans, plans) {
+            return;
+        }
+        let (now_ms, wall_ms) = (clock::mono_ms(), u64::try_from(clock::wall_ms()).unwrap_or(0));
+        let on_the_wall = |at_ms: u64| wall_ms.saturating_add(at_ms.saturating_sub(now_ms));
+        self.server.update(|status| {
+            status.restart_at_ms = plans.0.map(on_the_wall);
+            status.kill_at_ms = plans.1.map(on_the_wall);
+        });
     }
 
     pub(super) async fn note(&mut self, text: String) {

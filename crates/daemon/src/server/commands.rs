@@ -98,7 +98,7 @@ impl Actor {
             if let Some(reply) = command.reply.take() {
                 let text = "the game's holder does not answer; whether the command reached the game is not known";
                 // Whoever asked may be gone.
-                let _ = reply.send(Err(Refused::new(RefusedKind::Failed, text)));
+                let _ = reply.send(Err(Refused::new(RefusedKind::Unknown, text)));
             }
         }
     }
@@ -135,7 +135,7 @@ impl Actor {
             if let Some(reply) = command.reply {
                 let text = "the game ended; whether it read the command is not known";
                 // Whoever asked may be gone.
-                let _ = reply.send(Err(Refused::new(RefusedKind::Offline, text)));
+                let _ = reply.send(Err(Refused::new(RefusedKind::Unknown, text)));
             }
         }
     }

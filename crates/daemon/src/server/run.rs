@@ -281,7 +281,7 @@ impl Actor {
         for entry in entries {
             match entry {
                 Entry::Line { line, output } => {
-                    ready = ready || (starting && *output && self.matcher.matches(&line.text));
+                    ready = ready || (starting && *output && self.matcher.matches(line.said()));
                 }
                 Entry::Started(start) => {
                     // Output and end of an earlier run say nothing about this one.

@@ -9,6 +9,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use wire::numbered::SUBPROTOCOL;
 
 use crate::http::{Answer, server};
 use crate::node::Node;
@@ -46,5 +47,6 @@ pub(crate) async fn open(
         .max_message_size(limit)
         .max_frame_size(limit)
         .write_buffer_size(GATHERED_BYTES)
+        .protocols([SUBPROTOCOL])
         .on_upgrade(move |ws| socket::run(ws, node, server, ip, entry)))
 }

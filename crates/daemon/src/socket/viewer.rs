@@ -6,10 +6,11 @@ use std::io;
 use axum::extract::ws::Message;
 use tokio::sync::watch;
 use wire::ids::Seq;
+use wire::numbered::{Attach, Attached};
 use wire::server::{State, Stats};
 
 use crate::console::{Batch, Cursor, History};
-use crate::hub::Line;
+use crate::line::Line;
 use crate::server::{Server, ViewerSlot};
 
 /// Something new for a viewer.
@@ -27,6 +28,8 @@ pub(super) enum News {
 /// See the module.
 pub(super) struct Viewer {
     cursor: Cursor,
+    /// Lines flow. A viewer who counts them says first where they are to begin.
+    follows: bool,
     changed: watch::Receiver<u64>,
     changes_seen: u64,
     stats: watch::Receiver<Stats>,
@@ -39,15 +42,33 @@ pub(super) struct Viewer {
 }
 
 impl Viewer {
-    /// A viewer of what comes from now on, and what there is now: the state and the newest sample.
-    pub(super) fn new(server: &Server, slot: ViewerSlot) -> (Self, State, Stats) {
+    /// A viewer of what comes from now on (lines only if it `follows`), and what there is now: the state and the newest sample.
+    pub(super) fn new(server: &Server, slot: ViewerSlot, follows: bool) -> (Self, State, Stats) {
         let console = server.console();
         let changed = console.hub().changed();
         let (_, changes_seen) = console.hub().changes_since(0);
         let mut stats = server.stats();
         let (state, sample) = (server.status().borrow().state, *stats.borrow_and_update());
         let cursor = Cursor::at_head(console);
-        (Self { cursor, changed, changes_seen, stats, history: None, held: None, _slot: slot }, state, sample)
+        (Self { cursor, follows, changed, changes_seen, stats, history: None, held: None, _slot: slot }, state, sample)
+    }
+
+    /// Lets lines begin somewhere, whether or not they flowed before.
+    pub(super) fn follow(&mut self, attach: Attach) -> Attached {
+        let console = self.cursor.console().clone();
+        let head = console.hub().next();
+        let from = match attach {
+            Attach::After(seq) => seq.saturating_add(1),
+            Attach::Last(count) => head.0.saturating_sub(count),
+        };
+        self.cursor = Cursor::at(&console, Seq(from));
+        self.follows = true;
+        Attached { next: self.cursor.position().0, head: head.0 }
+    }
+
+    /// The number the next new line will get.
+    pub(super) fn head(&self) -> Seq {
+        self.cursor.console().hub().next()
     }
 
     /// What it waits for. Cancel-safe: nothing moves before it is handed over.
@@ -62,7 +83,7 @@ impl Viewer {
             biased;
             _ = self.changed.changed() => News::Changed,
             _ = self.stats.changed() => News::Sampled,
-            batch = self.cursor.next() => News::Lines(batch),
+            batch = self.cursor.next(), if self.follows => News::Lines(batch),
         }
     }
 
@@ -73,7 +94,7 @@ impl Viewer {
 
     /// Whether it will be told something that stands before this line, which is not above the head.
     pub(super) fn is_behind(&self, end: Seq) -> bool {
-        self.held.is_none() && (self.history.is_some() || self.cursor.has_lines_before(end))
+        self.held.is_none() && (self.history.is_some() || (self.follows && self.cursor.has_lines_before(end)))
     }
 
     /// Begins to tell the lines before the live ones.
@@ -110,6 +131,6 @@ impl Viewer {
     /// The lines that are there already, as far as one batch goes.
     pub(super) fn lines_at_hand(&mut self) -> Option<Batch> {
         use futures_util::FutureExt;
-        self.cursor.next().now_or_never()
+        if self.follows { self.cursor.next().now_or_never() } else { None }
     }
 }

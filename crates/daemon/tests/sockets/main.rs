@@ -4,5 +4,6 @@
 mod door;
 mod limits;
 mod node;
+mod numbered;
 mod pace;
 mod requests;

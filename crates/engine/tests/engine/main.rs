@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod line;
+mod numbered;
 mod power;
 mod power_case;
 mod power_crash;

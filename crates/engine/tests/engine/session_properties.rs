@@ -71,7 +71,11 @@ proptest! {
                         paused = false;
                     }
                     Action::Close(_) => closed = true,
-                    Action::SendLogs | Action::SendStats | Action::Power { .. } | Action::Command { .. } => {
+                    Action::Follow(_)
+                    | Action::SendLogs
+                    | Action::SendStats
+                    | Action::Power { .. }
+                    | Action::Command { .. } => {
                         prop_assert!(attached && !paused, "acted without a valid token");
                     }
                     Action::Send(Event::TokenExpired) => prop_assert!(paused),

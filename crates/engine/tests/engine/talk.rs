@@ -81,6 +81,15 @@ impl Talk {
         Self { session: Session::new(policy, now), denylist: Denylist::default(), rules: rules(), now }
     }
 
+    /// A conversation with numbers that is live, with these permissions.
+    pub(crate) fn numbered(permissions: &[&str]) -> Self {
+        let mut talk = Self::new();
+        talk.session = Session::numbered(Policy::default(), talk.now);
+        let actions = talk.say(&auth(&claims(0, permissions)));
+        assert_eq!(actions.len(), 2, "{actions:?}");
+        talk
+    }
+
     /// A conversation that is live, with these permissions.
     pub(crate) fn live(permissions: &[&str]) -> Self {
         let mut talk = Self::new();
@@ -125,7 +134,7 @@ impl Talk {
     }
 
     pub(crate) fn outcome(&mut self, text: &str, public: bool) -> Vec<Action> {
-        self.decide(|session, cx, out| session.outcome(cx, &Outcome { text: text.into(), public }, out))
+        self.decide(|session, cx, out| session.outcome(cx, &Outcome { public, ..Outcome::refused(text.into()) }, out))
     }
 
     pub(crate) fn decide(

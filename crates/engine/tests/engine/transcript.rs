@@ -102,8 +102,11 @@ impl From<Action> for Output {
             Action::Resume => Self::Resume,
             Action::SendLogs => Self::SendLogs,
             Action::SendStats => Self::SendStats,
-            Action::Power { action, user } => Self::Power { action: action.as_str().to_owned(), user },
-            Action::Command { text, user } => Self::Command { text, user },
+            Action::Follow(_) | Action::Power { id: Some(_), .. } | Action::Command { id: Some(_), .. } => {
+                panic!("transcripts are of the plain protocol")
+            }
+            Action::Power { action, user, id: None } => Self::Power { action: action.as_str().to_owned(), user },
+            Action::Command { text, user, id: None } => Self::Command { text, user },
             Action::Close(reason) => Self::Close { code: reason.code(), reason: reason.text().to_owned() },
         }
     }
