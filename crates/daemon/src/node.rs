@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use engine::line::daemon_line;
 use futures_util::StreamExt;
+use tokio::sync::oneshot;
 use wire::ids::ServerId;
 use wire::remote::{Activity, Definition};
 use wire::server::State;
@@ -172,8 +173,23 @@ impl Node {
         let journal = Journal::new(&dir.join(LOG_DIR), limits);
         let found = process::find(&self.tasks, id, &dir).await;
         let actor = Actor::new(self.clone(), server.clone(), definition, tail, journal);
-        self.tasks.spawn(Kind::Server, id, actor.run(found, mailbox));
+        let (taken_up, is_taken_up) = oneshot::channel();
+        self.tasks.spawn(Kind::Server, id, actor.run(found, mailbox, taken_up));
+        // From then on it shows the state of the game that was found. An actor that has ended already has nothing to show.
+        let _ = is_taken_up.await;
         Ok(server)
+    }
+
+    /// Takes up the servers that are kept here and not known yet, joining games that run.
+    async fn take_up_kept(self: &Arc<Self>) {
+        let kept = self.kept().await;
+        let new = kept.into_iter().filter(|definition| self.server(definition.settings.uuid).is_none());
+        let taking_up = futures_util::stream::iter(new);
+        let taking_up = taking_up.for_each_concurrent(TAKEN_UP_AT_ONCE, |definition| async {
+            let id = definition.settings.uuid;
+            logged(id, self.set_up(definition).await);
+        });
+        taking_up.await;
     }
 
     /// Deletes a server: its game, its log, its files.
@@ -220,7 +236,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Prepares the folder and finds out what the machine allows. Nothing runs yet.
+    /// Prepares the folder, finds out what the machine allows, and takes up the servers kept here, joining games that run. Nobody
+    /// is served before that: a viewer who comes back would be told that a running game is offline.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
         let dir = config.data_dir.clone();
         let failed = |source| OpenError::Folder { dir: dir.clone(), source };
@@ -254,6 +271,7 @@ impl Daemon {
         });
         node.tasks.spawn(Kind::Stats, "all", stats::run(node.clone()));
         node.tasks.spawn(Kind::Stats, "directories", stats::walk(node.clone()));
+        node.take_up_kept().await;
         Ok(Self { node })
     }
 
@@ -267,18 +285,11 @@ impl Daemon {
         http::standalone(self.node.clone())
     }
 
-    /// Takes up the servers kept here, joining games that run, then asks the panel for the newest definitions. Call it when the
-    /// panel can be reached, if it can: an error leaves everything that is kept here in service.
+    /// Asks the panel for the newest definitions. Call it when the panel can be reached, if it can: an error leaves everything that
+    /// is kept here in service.
     pub async fn boot(&self) -> Result<(), RemoteError> {
-        let kept = self.node.kept().await;
-        // Asked again until the panel answers: what is in service by then is as new as what is kept.
-        let new = kept.into_iter().filter(|definition| self.node.server(definition.settings.uuid).is_none());
-        let taking_up = futures_util::stream::iter(new);
-        let taking_up = taking_up.for_each_concurrent(TAKEN_UP_AT_ONCE, |definition| async {
-            let id = definition.settings.uuid;
-            logged(id, self.node.set_up(definition).await);
-        });
-        taking_up.await;
+        // What could not be taken up at the start may be there by now.
+        self.node.take_up_kept().await;
         self.node.remote.reset().await?;
         let listed = self.node.remote.servers().await?;
         for server in self.node.servers() {

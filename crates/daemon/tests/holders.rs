@@ -214,7 +214,9 @@ async fn a_stopped_shim_at_boot_shows_its_game_and_can_be_killed() {
     shim.signal(Signal::STOP);
     let node = place.next(node).await;
     let mut socket = node.socket().await;
-    hear(&mut socket, "status", "running").await;
+    // From the first moment on: nobody is told that it is offline while the node looks.
+    let heard = hear(&mut socket, "status", "").await;
+    assert_eq!(heard.last(), Some(&("status".to_owned(), "running".to_owned())));
     say(&mut socket, "set state", "start").await;
     hear(&mut socket, "daemon error", "already running").await;
     say(&mut socket, "set state", "kill").await;

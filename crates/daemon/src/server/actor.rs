@@ -156,9 +156,11 @@ impl Actor {
     }
 
     /// Takes up what an earlier daemon left, then serves until the server is deleted or the node stops. Games go on.
-    pub(crate) async fn run(mut self, found: Found, mut mailbox: mpsc::Receiver<Event>) {
+    pub(crate) async fn run(mut self, found: Found, mut mailbox: mpsc::Receiver<Event>, taken_up: oneshot::Sender<()>) {
         let cancel = self.node.tasks.cancel_token();
         self.take_up(found).await;
+        // Nobody may wait for it any more.
+        let _ = taken_up.send(());
         loop {
             self.look();
             let journal_due = self.journal.next_tick().map(tokio::time::Instant::from);
