@@ -92,6 +92,11 @@ impl Rest {
         Self::send(self.request(Method::POST, path).json(body)).await
     }
 
+    /// PATCH with a JSON body.
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        Self::send(self.request(Method::PATCH, path).json(body)).await
+    }
+
     /// DELETE.
     pub async fn delete(&self, path: &str) -> Answer {
         Self::send(self.request(Method::DELETE, path)).await

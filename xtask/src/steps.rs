@@ -1,6 +1,7 @@
 //! `cargo xtask test`: the steps, how each is run, and the summary.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -28,13 +29,14 @@ struct Step {
 
 /// The order is cheap first, so that a slip is found early. The tests come last: a short run of the fuzz targets finds
 /// broken decoders with less to read.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "fmt", what: "the layout of the code", run: fmt },
     Step { name: "tidy", what: "the house rules", run: |_| tidy::run().map(Outcome::from_success) },
     Step { name: "clippy", what: "warnings of the compiler and clippy, denied", run: clippy },
     Step { name: "deny", what: "licences, banned and doubled dependencies", run: deny },
     Step { name: "doc", what: "the documentation and its links", run: doc },
     Step { name: "doctest", what: "the examples in the documentation", run: doctest },
+    Step { name: "web", what: "the web interface: types, unit tests, sizes, a browser", run: web },
     Step { name: "fuzz", what: "a short run of every fuzz target", run: |_| fuzz::run() },
     Step { name: "test", what: "every test, real games among them", run: test },
 ];
@@ -155,6 +157,32 @@ fn test(options: &Options) -> Result<Outcome> {
         println!("SKIP {line}");
     }
     Ok(outcome)
+}
+
+/// The web interface by itself, its browser tests against a scripted panel. Against the real one they run among the tests.
+fn web(_: &Options) -> Result<Outcome> {
+    let npm = |arguments: &[&str]| succeeds(Command::new("npm").args(arguments).current_dir("web"));
+    if !Command::new("npm").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        return Ok(Outcome::Skipped("npm is not installed; Node.js 20.19 or newer has it".to_owned()));
+    }
+    // What it needs is there when the program was built: `crates/web` installs it, and notes of which lock file.
+    let installed = fs::read("web/node_modules/.quarterdeck-installed").unwrap_or_default();
+    if installed != fs::read("web/package-lock.json")? && npm(&["ci", "--no-fund"])? == Outcome::Failed {
+        return Ok(Outcome::Failed);
+    }
+    for script in ["check", "build", "budget"] {
+        if npm(&["run", script])? == Outcome::Failed {
+            return Ok(Outcome::Failed);
+        }
+    }
+    if !has_chromium() {
+        return Ok(Outcome::Skipped("its browser tests: there is no chromium (apt-get install chromium)".to_owned()));
+    }
+    npm(&["run", "e2e"])
+}
+
+fn has_chromium() -> bool {
+    std::env::var_os("CHROMIUM").is_some() || Path::new("/usr/bin/chromium").exists()
 }
 
 fn doctest(_: &Options) -> Result<Outcome> {

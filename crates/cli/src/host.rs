@@ -2,6 +2,7 @@
 
 pub(crate) mod node;
 pub(crate) mod panel;
+pub(crate) mod site;
 pub(crate) mod up;
 
 mod first;

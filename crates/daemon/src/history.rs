@@ -124,7 +124,7 @@ pub(crate) fn search(dir: &Path, query: &Query, before: Seq) -> io::Result<Conso
                 let text = engine::line::text(line.bytes);
                 let text = engine::line::strip_ansi(&text);
                 if query.pattern.is_match(&text) {
-                    matches.push(ConsoleMatch { seq: line.seq, at: line.time_ms, text: text.into_owned() });
+                    matches.push(ConsoleMatch { seq: line.seq, at: line.ended_ms, text: text.into_owned() });
                 }
             }
         });

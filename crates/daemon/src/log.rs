@@ -69,11 +69,11 @@ impl Presentation {
 
 fn stamp(line: &spool::Line<'_>) -> Stamp {
     match line.kind {
-        LineKind::Output => Stamp::output(line.time_ms),
-        LineKind::Note => Stamp::notice(line.time_ms),
+        LineKind::Output => Stamp::output(line.ended_ms),
+        LineKind::Note => Stamp::notice(line.ended_ms),
         LineKind::Input { user, .. } => {
             let user = (!user.is_empty()).then(|| Box::from(user));
-            Stamp { at_ms: line.time_ms, kind: wire::history::LineKind::Input, user }
+            Stamp { at_ms: line.ended_ms, kind: wire::history::LineKind::Input, user }
         }
     }
 }

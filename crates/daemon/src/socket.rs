@@ -6,6 +6,7 @@
 //! revocation, suspension, the end of a token, of the node) is heeded meanwhile.
 
 pub(crate) mod handshake;
+mod numbered;
 pub(crate) mod outgoing;
 mod viewer;
 
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use wire::close::CloseReason;
 use wire::console::{Event, server as event};
 use wire::ids::UserId;
-use wire::numbered::{self, Heartbeat, SUBPROTOCOL, StatusMembers};
+use wire::numbered::{SUBPROTOCOL, StatusMembers};
 use wire::server::{State, Stats};
 use wire::token::Claims;
 
@@ -39,14 +40,13 @@ use crate::console::Batch;
 use crate::line::Line;
 use crate::node::Node;
 use crate::server::{Asker, Refused, RefusedKind, Server, Standing, Status};
+use crate::socket::numbered::HEARTBEAT_EVERY;
 use crate::socket::outgoing::Outgoing;
 use crate::socket::viewer::{News, Viewer};
 use crate::waiting::Place;
 
 /// Requests of one connection that may be under way at once; one more is refused.
 const REQUESTS_MAX: usize = 32;
-/// Time between two signs of life to a viewer who counts lines: they notice a dead connection within two of them.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 /// How long the end of a connection may take: the last words, our close frame, and the other side's answer to it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long lines may go on flowing after the node was told to stop.
@@ -442,39 +442,6 @@ impl Connection {
         ControlFlow::Continue(())
     }
 
-    fn is_numbered(&self) -> bool {
-        self.heartbeat_at.is_some()
-    }
-
-    /// A state, and to viewers who count lines also what is to come of it.
-    fn tell_state(&mut self, state: State) {
-        if !self.is_numbered() {
-            return self.send(&Event::Status(state));
-        }
-        let now = self.server.status().borrow().clone();
-        let members = if now.state == state { members(&now) } else { StatusMembers::default() };
-        let frame = numbered::frame(event::STATUS, state.as_str(), &members);
-        self.status_told = Some((state, members));
-        self.tell(event::STATUS, [Bytes::from(frame)]);
-    }
-
-    /// What is to come of a state may be known only after the state itself.
-    fn status(&mut self) {
-        let Some((told, members_told)) = &self.status_told else { return };
-        let now = self.server.status().borrow().clone();
-        if *told == now.state && *members_told != members(&now) {
-            self.tell_state(now.state);
-        }
-    }
-
-    fn heartbeat(&mut self) {
-        self.heartbeat_at = Some(Instant::now() + HEARTBEAT_EVERY);
-        if let Some(head) = self.viewer.as_ref().map(Viewer::head) {
-            let at = u64::try_from(clock::wall_ms()).unwrap_or(0);
-            self.send(&Event::Heartbeat(Heartbeat { head: head.0, at }));
-        }
-    }
-
     /// One `stats`: the newest sample.
     fn stats(&mut self) {
         if let Some(sample) = self.viewer.as_mut().map(Viewer::sample) {
@@ -583,16 +550,6 @@ async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-/// What is to come of a state.
-fn members(status: &Status) -> StatusMembers {
-    let is_offline = status.state == State::Offline;
-    StatusMembers {
-        kill_at: status.kill_at_ms.filter(|_| status.state == State::Stopping),
-        exit: status.last_exit.clone().filter(|_| is_offline),
-        restart_at: status.restart_at_ms.filter(|_| is_offline),
     }
 }
 

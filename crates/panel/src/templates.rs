@@ -45,6 +45,9 @@ pub(crate) struct Template {
     /// Exits that are no crash.
     #[serde(default)]
     pub(crate) success_exit: Vec<String>,
+    /// Commands it understands, for completion; a space at the end says that more has to follow.
+    #[serde(default)]
+    pub(crate) commands: Vec<String>,
     /// MiB it may use.
     #[serde(default)]
     pub(crate) memory_mib: u64,

@@ -165,6 +165,9 @@ pub struct Line<'a> {
     pub seq: u64,
     /// When its first byte was written, unix ms.
     pub time_ms: u64,
+    /// When it ended, unix ms, as its number is: a prompt may have stood for long before an answer ended it. When a segment ended
+    /// it, when it began.
+    pub ended_ms: u64,
     /// Who wrote it.
     pub kind: LineKind<'a>,
     /// Its bytes without the `\n`, nothing else taken away. May be no text.
@@ -256,28 +259,28 @@ impl LineSplitter {
                     None => (LineKind::Input { user: "", request_id: 0 }, frame.payload),
                 };
                 let seq = self.number();
-                on(Event::Line(Line { seq, time_ms, kind, bytes }));
+                on(Event::Line(Line { seq, time_ms, ended_ms: time_ms, kind, bytes }));
             }
             Kind::Note => {
                 let seq = self.number();
-                on(Event::Line(Line { seq, time_ms, kind: LineKind::Note, bytes: frame.payload }));
+                on(Event::Line(Line { seq, time_ms, ended_ms: time_ms, kind: LineKind::Note, bytes: frame.payload }));
             }
             Kind::Start => {
-                self.end_unfinished(on);
+                self.end_unfinished(time_ms, on);
                 on(match StartPayload::decode(frame.payload) {
                     Some(start) => Event::Started { time_ms, start },
                     None => Event::Unreadable { time_ms, kind: frame.kind },
                 });
             }
             Kind::Exit => {
-                self.end_unfinished(on);
+                self.end_unfinished(time_ms, on);
                 on(match ExitPayload::decode(frame.payload) {
                     Some(exit) => Event::Exited { time_ms, exit },
                     None => Event::Unreadable { time_ms, kind: frame.kind },
                 });
             }
             Kind::Gap => {
-                self.end_unfinished(on);
+                self.end_unfinished(time_ms, on);
                 match GapPayload::decode(frame.payload) {
                     Some(gap) => self.gap(time_ms, gap, on),
                     None => on(Event::Unreadable { time_ms, kind: frame.kind }),
@@ -290,7 +293,7 @@ impl LineSplitter {
     /// Goes on with another segment: ends an unfinished line, as the end of a segment does, and tells `on` of a gap if the
     /// segment before had fewer lines than this one's `base_line` says.
     pub fn begin_segment(&mut self, base_line: u64, on: &mut impl FnMut(Event<'_>)) {
-        self.end_unfinished(on);
+        self.end_unfinished(self.began_ms, on);
         if base_line > self.next_line {
             let lines = base_line - self.next_line;
             self.gap(0, GapPayload { bytes: 0, lines, reason: GapReason::Damaged }, on);
@@ -319,10 +322,10 @@ impl LineSplitter {
             bytes = bytes.get(rest..).unwrap_or_default();
             if self.unfinished.is_empty() {
                 let seq = self.number();
-                on(Event::Line(Line { seq, time_ms, kind: LineKind::Output, bytes: head }));
+                on(Event::Line(Line { seq, time_ms, ended_ms: time_ms, kind: LineKind::Output, bytes: head }));
             } else {
                 self.unfinished.extend_from_slice(head);
-                self.end_unfinished(on);
+                self.end_unfinished(time_ms, on);
             }
         }
         if !bytes.is_empty() {
@@ -333,13 +336,13 @@ impl LineSplitter {
         }
     }
 
-    fn end_unfinished(&mut self, on: &mut impl FnMut(Event<'_>)) {
+    fn end_unfinished(&mut self, ended_ms: u64, on: &mut impl FnMut(Event<'_>)) {
         if self.unfinished.is_empty() {
             return;
         }
         let seq = self.number();
         let (kind, time_ms) = (LineKind::Output, self.began_ms);
-        on(Event::Line(Line { seq, time_ms, kind, bytes: &self.unfinished }));
+        on(Event::Line(Line { seq, time_ms, ended_ms, kind, bytes: &self.unfinished }));
         self.unfinished.clear();
     }
 }

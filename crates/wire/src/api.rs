@@ -209,6 +209,9 @@ pub struct Server {
     pub is_transferring: bool,
     /// Addresses and variables.
     pub relationships: ServerRelations,
+    /// Commands that its game is known to understand, for completion; ours, and only there when there are some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known_commands: Vec<String>,
 }
 
 /// Where files would be reached.

@@ -20,7 +20,7 @@ pub enum LineKind {
 pub struct ConsoleLine {
     /// Its number, which never changes.
     pub seq: u64,
-    /// When its first byte was printed; Unix milliseconds.
+    /// When it was complete; Unix milliseconds.
     pub at: u64,
     /// Who it is from.
     pub kind: LineKind,

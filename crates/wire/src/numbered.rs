@@ -82,7 +82,7 @@ pub struct Receipt {
 pub struct LineMembers<'a> {
     /// Its number.
     pub seq: u64,
-    /// When its first byte was printed; Unix milliseconds.
+    /// When it was complete; Unix milliseconds.
     pub at: u64,
     /// Who it is from. Commands and notices stand in `args[0]` as they were said, without decoration.
     pub kind: LineKind,

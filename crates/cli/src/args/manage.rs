@@ -201,6 +201,11 @@ pub(crate) enum UserAction {
         #[arg(long)]
         admin: bool,
     },
+    /// Make a link that signs a user in once, within a day; their earlier ones end
+    Link {
+        /// Number, e-mail address, name or uuid
+        user: String,
+    },
     /// Delete a user with their keys and shares; they must own no server
     #[command(visible_alias = "rm")]
     Delete {

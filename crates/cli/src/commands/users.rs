@@ -16,6 +16,7 @@ pub(crate) async fn run(context: &Context, action: UserAction) -> Result<(), Fau
     match action {
         UserAction::List => list(context).await,
         UserAction::Create { email, name, admin } => create(context, &email, name, admin).await,
+        UserAction::Link { user } => link(context, &user).await,
         UserAction::Delete { user, yes } => delete(context, &user, yes).await,
     }
 }
@@ -78,6 +79,16 @@ async fn create(context: &Context, email: &str, name: Option<String>, admin: boo
         ("e-mail", user.email),
         ("uuid", user.uuid),
     ])
+}
+
+async fn link(context: &Context, typed: &str) -> Result<(), Fault> {
+    let user = find(context, typed).await?;
+    let path: Vec<&str> = PATH.into_iter().chain([user.uuid.as_str(), "sign-in-link"]).collect();
+    let answer: Value = context.rest.post(&path, &json!({})).await?;
+    if context.output.json {
+        return context.output.document(&answer["attributes"]);
+    }
+    context.output.line(&plain(answer["attributes"]["url"].as_str().unwrap_or_default()))
 }
 
 async fn delete(context: &Context, typed: &str, yes: bool) -> Result<(), Fault> {

@@ -50,6 +50,16 @@ pub(crate) async fn people(panel: &Panel, folder: &Folder, url: &str) -> Result<
     Ok(left)
 }
 
+/// A link that signs the first administrator in once, as long as they have no password: how people get in for the first time.
+pub(crate) async fn sign_in_link(panel: &Panel, url: &str) -> Result<Option<String>, Fault> {
+    let failed = |error: &dyn std::error::Error| failed("the link to sign in cannot be made", error);
+    let Some(admin) = panel.first_admin().await.map_err(|error| failed(&error))? else { return Ok(None) };
+    if panel.has_password(admin.uuid).await.map_err(|error| failed(&error))? {
+        return Ok(None);
+    }
+    panel.create_sign_in_link(admin.uuid, url).await.map(Some).map_err(|error| failed(&error))
+}
+
 /// What to tell whoever started it.
 #[derive(Debug)]
 pub(crate) struct Greeting<'a> {
@@ -59,6 +69,8 @@ pub(crate) struct Greeting<'a> {
     pub(crate) left: &'a Left,
     /// The folder.
     pub(crate) folder: &'a Folder,
+    /// Opens the pages, once.
+    pub(crate) sign_in: Option<&'a str>,
 }
 
 /// The demo server as it is now.
@@ -98,6 +110,7 @@ impl Greeting<'_> {
         if output.json {
             return output.json_line(&json!({
                 "url": self.url,
+                "sign_in": self.sign_in,
                 "key": key,
                 "demo": demo.map(|demo| &demo.identifier),
                 "data": self.folder.path(),
@@ -106,6 +119,9 @@ impl Greeting<'_> {
         }
         let title = |text: &str| output.paint(Paint::Green, text);
         output.line(&format!("\n{}", title(&format!("Quarterdeck is up at {}", self.url))))?;
+        if let Some(link) = self.sign_in {
+            output.line(&format!("  sign in       {link}"))?;
+        }
         output.line(&format!("  data folder   {}", self.folder.path().display()))?;
         match key {
             Some(key) => output.line(&format!("  API key       {key}"))?,

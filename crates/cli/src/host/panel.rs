@@ -6,7 +6,8 @@ use tracing::info;
 use crate::args::Global;
 use crate::args::host::PanelOnly;
 use crate::fault::Fault;
-use crate::host::first::{Greeting, people};
+use crate::host::first::{Greeting, people, sign_in_link};
+use crate::host::site::site;
 use crate::host::{Ground, failed};
 use crate::output::Output;
 
@@ -16,10 +17,12 @@ pub(crate) async fn run(global: &Global, args: PanelOnly) -> Result<(), Fault> {
     let url = ground.listener.local_url();
     let panel = Panel::open(ground.panel_config()).await.map_err(|error| failed("the panel cannot start", &error))?;
     let left = people(&panel, &ground.folder, &url).await?;
+    let sign_in = sign_in_link(&panel, ground.settings.public_url.as_deref().unwrap_or(&url)).await?;
     let Ground { folder, settings, listener, mut signals, lock: _lock, .. } = ground;
     info!(address = %listener.address(), "listening");
-    let serving = listener.serve(panel.router(), &settings.trusted_proxies);
-    let greeted = Greeting { url: &url, left: &left, folder: &folder }.print(Output::new(global)).await;
+    let serving = listener.serve(site(panel.router()), &settings.trusted_proxies);
+    let greeting = Greeting { url: &url, left: &left, folder: &folder, sign_in: sign_in.as_deref() };
+    let greeted = greeting.print(Output::new(global)).await;
     if greeted.is_ok() {
         signals.wait().await;
     }

@@ -11,7 +11,8 @@ use crate::args::host::Up;
 use crate::client::rest::{Rest, chain};
 use crate::fault::Fault;
 use crate::folder::Folder;
-use crate::host::first::{Greeting, people};
+use crate::host::first::{Greeting, people, sign_in_link};
+use crate::host::site::site;
 use crate::host::{Ground, failed};
 use crate::output::Output;
 
@@ -25,6 +26,7 @@ pub(crate) async fn run(global: &Global, args: Up) -> Result<(), Fault> {
     let url = ground.listener.local_url();
     let panel = Panel::open(ground.panel_config()).await.map_err(|error| failed("the panel cannot start", &error))?;
     let mut left = people(&panel, &ground.folder, &url).await?;
+    let sign_in = sign_in_link(&panel, ground.settings.public_url.as_deref().unwrap_or(&url)).await?;
     let credentials = panel
         .ensure_local_node(NODE_NAME, &url)
         .await
@@ -36,9 +38,7 @@ pub(crate) async fn run(global: &Global, args: Up) -> Result<(), Fault> {
 
     let Ground { folder, settings, listener, mut signals, lock: _lock, .. } = ground;
     info!(address = %listener.address(), "listening");
-    // People open the address that was printed; until there is a page for them, this is the most useful one.
-    let home = axum::routing::get(|| async { axum::response::Redirect::temporary("/api/docs") });
-    let serving = listener.serve(panel.router().merge(daemon.router()).route("/", home), &settings.trusted_proxies);
+    let serving = listener.serve(site(panel.router().merge(daemon.router())), &settings.trusted_proxies);
     let output = Output::new(global);
     let beginning = async {
         if let Err(error) = daemon.boot().await {
@@ -48,7 +48,7 @@ pub(crate) async fn run(global: &Global, args: Up) -> Result<(), Fault> {
         if !args.no_demo && left.demo.is_none() {
             demo(&url, &mut left, &folder).await?;
         }
-        Greeting { url: &url, left: &left, folder: &folder }.print(output).await
+        Greeting { url: &url, left: &left, folder: &folder, sign_in: sign_in.as_deref() }.print(output).await
     };
     let begun = tokio::select! {
         begun = beginning => Some(begun),

@@ -18,6 +18,7 @@ use crate::store::activity::Record;
 use crate::store::nodes::Node;
 use crate::store::servers::Status;
 use crate::store::users::User;
+use crate::templates;
 
 /// The port stock nodes serve files on. We serve none, but clients fail without the member.
 const SFTP_PORT: u16 = 2022;
@@ -52,6 +53,12 @@ pub(crate) fn server(
         is_suspended: server.status == Status::Suspended,
         is_installing: matches!(server.status, Status::Installing | Status::InstallFailed),
         is_transferring: server.status == Status::Transferring,
+        known_commands: server
+            .template
+            .as_deref()
+            .and_then(templates::find)
+            .map(|template| template.commands.clone())
+            .unwrap_or_default(),
         relationships: ServerRelations {
             allocations: List::whole(
                 "allocation",

@@ -1,0 +1,281 @@
+// The console in a real browser: lines, commands, power, crash, search, holding, and staying true when things break.
+import type { Browser } from "playwright-core";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { IS_MOCK, launch, openServer, rows, sees, signIn, trouble, type, visit, type Visit } from "./browser";
+
+const NAME = process.env.QUARTERDECK_SERVER ?? "Demo harbour";
+let browser: Browser;
+let seen: Visit;
+
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(() => browser.close());
+afterEach(async () => {
+  // Whatever a test was about: no script error, nothing that the policy had to stop.
+  expect(seen.faults).toEqual([]);
+  await seen.context.close();
+});
+
+async function watch(look = {}) {
+  seen = await visit(browser, look);
+  await signIn(seen.page);
+  await openServer(seen.page, NAME);
+  return seen.page;
+}
+
+let tags = 0;
+const fresh = () => `-${Date.now().toString(36)}${tags++}`;
+/** A row of the flood with at least this number: single rows fly by. */
+const reached = (tag: string, least: number) => (row: string) => Number(new RegExp(`flood${tag} (\\d+) of`).exec(row)?.[1] ?? -1) >= least;
+
+/** The numbers that the mock's flood wrote, as far as they are in the page's store of plain lines. */
+async function floodNumbers(page: Visit["page"], tag: string): Promise<number[]> {
+  await page.getByTestId("as-text").click();
+  const text = (await page.locator("dialog pre").textContent()) ?? "";
+  await page.getByRole("button", { name: "Close" }).click();
+  return [...text.matchAll(new RegExp(`^flood${tag} (\\d+) of`, "gm"))].map((match) => Number(match[1]));
+}
+
+test("history is there before the first frame: no blank screen is ever painted", async () => {
+  seen = await visit(browser);
+  await signIn(seen.page);
+  const page = seen.page;
+  await page.evaluate(() => {
+    const found: string[] = [];
+    (window as unknown as { found: string[] }).found = found;
+    new MutationObserver(() => {
+      const screen = document.querySelector('[data-testid="console"]');
+      if (screen?.getAttribute("data-painted") === "true") found.push(document.querySelector(".xterm-rows")?.textContent ?? "");
+    }).observe(document.body, { subtree: true, childList: true, attributes: true });
+  });
+  await openServer(page, NAME);
+  await page.waitForTimeout(300);
+  const found = await page.evaluate(() => (window as unknown as { found: string[] }).found);
+  expect(found.length).toBeGreaterThan(0);
+  expect(found.every((text) => text.trim() !== "")).toBe(true);
+});
+
+test("a typed command is answered, and stands in the console once", async () => {
+  const page = await watch();
+  await type(page, "list");
+  await sees(page, /› list/);
+  expect((await rows(page)).filter((row) => /› list\s*$/.test(row))).toHaveLength(1);
+  await page.keyboard.press("ArrowUp");
+  expect(await page.getByTestId("command").inputValue()).toBe("list");
+});
+
+describe.runIf(IS_MOCK)("with the mock's game", () => {
+  test("completion from what the game knows", async () => {
+    const page = await watch();
+    const input = page.getByTestId("command");
+    await input.fill("col");
+    await page.keyboard.press("Tab");
+    expect(await input.inputValue()).toBe("colours");
+    await input.fill("h");
+    await page.keyboard.press("Tab");
+    await page.getByRole("option", { name: "hostile" }).waitFor();
+    await page.keyboard.press("Escape");
+    await input.fill("");
+  });
+
+  test("hostile output runs nothing, changes no title, and reaches no clipboard", async () => {
+    const page = await watch();
+    const title = await page.title();
+    await type(page, "hostile");
+    await sees(page, "gnirts desrever");
+    await sees(page, "<img src=x onerror=");
+    expect(await page.evaluate(() => (window as unknown as { pwned?: number }).pwned)).toBeUndefined();
+    expect(await page.title()).toBe(title);
+    const shown = (await rows(page)).join("\n");
+    for (const after of ["title", "clipboard", "link", "queries", "DCS", "clear"]) expect(shown).toContain(`after ${after}`);
+    expect(shown).not.toContain("PWNED");
+  });
+
+  test("colours beyond the classes are drawn although the policy forbids style attributes", async () => {
+    const page = await watch();
+    await type(page, "colours");
+    await sees(page, "████");
+    const colours = await page.evaluate(() => {
+      const spans = [...document.querySelectorAll(".xterm-rows span")].filter((span) => span.textContent?.includes("█"));
+      return new Set(spans.map((span) => getComputedStyle(span).color)).size;
+    });
+    expect(colours).toBeGreaterThan(20);
+  });
+
+  test("scrolling up holds the view at 500 lines/s and counts what comes; nothing is lost or repeated", async () => {
+    const page = await watch();
+    const tag = fresh();
+    await type(page, `flood 500 4 ${tag}`);
+    await sees(page, reached(tag, 200));
+    await page.getByTestId("console").focus();
+    await page.keyboard.press("PageUp");
+    await page.getByTestId("new-lines").waitFor();
+    const held = await rows(page);
+    await page.waitForTimeout(1_500);
+    expect(await rows(page)).toEqual(held);
+    expect(await page.getByTestId("new-lines").textContent()).toMatch(/[1-9][\d,]* new lines/);
+    await page.getByTestId("new-lines").click();
+    await sees(page, reached(tag, 2000));
+    const numbers = await floodNumbers(page, tag);
+    expect(numbers).toEqual(Array.from({ length: numbers.length }, (_, at) => 2000 - numbers.length + 1 + at));
+  });
+
+  test("a link that is cut resumes: every line once", async () => {
+    const page = await watch();
+    const tag = fresh();
+    await type(page, `flood 60 7 ${tag}`);
+    for (let cut = 0; cut < 3; cut++) {
+      await page.waitForTimeout(700);
+      await trouble({ cut: true });
+      await page.locator('[data-link="waiting"]').waitFor();
+      expect(await page.getByTestId("link").textContent()).toContain("node");
+      await page.getByRole("button", { name: "Reconnect now" }).click();
+      await page.locator('[data-link="live"]').waitFor();
+    }
+    await sees(page, reached(tag, 420), 15_000);
+    expect(await floodNumbers(page, tag)).toEqual(Array.from({ length: 420 }, (_, at) => at + 1));
+  });
+
+  test("a link that died in silence is noticed within 10 s", async () => {
+    const page = await watch();
+    await trouble({ frozen: true });
+    const began = Date.now();
+    await page.locator('[data-link="waiting"]').waitFor({ timeout: 13_000 });
+    expect(Date.now() - began).toBeLessThan(11_500);
+    expect(await page.getByTestId("link").textContent()).toContain("nothing heard for 10 s");
+    await type(page, "list");
+    expect(await page.getByTestId("answer").textContent()).toContain("not connected");
+    expect(await page.getByTestId("command").inputValue()).toBe("list");
+    await trouble({ frozen: false });
+    await page.locator('[data-link="live"]').waitFor({ timeout: 20_000 });
+  });
+
+  test("a token that ends is renewed without a seam", async () => {
+    const page = await watch();
+    const tag = fresh();
+    await type(page, `flood 40 5 ${tag}`);
+    await sees(page, reached(tag, 20));
+    await trouble({ expire: true });
+    await sees(page, reached(tag, 200), 15_000);
+    expect(await floodNumbers(page, tag)).toEqual(Array.from({ length: 200 }, (_, at) => at + 1));
+    expect(await page.getByTestId("link").getAttribute("data-link")).toBe("live");
+  });
+
+  test("a gap is a line with its range", async () => {
+    const page = await watch();
+    await type(page, "gap 800");
+    await sees(page, /lines [\d,]+ to [\d,]+ cannot be shown: no longer kept/);
+    await sees(page, "the log goes on here");
+  });
+
+  test("the plain protocol works as well, without a repeated line after a cut", async () => {
+    await trouble({ plain: true });
+    try {
+      const page = await watch();
+      const tag = fresh();
+    await type(page, `flood 20 6 ${tag}`);
+      await sees(page, reached(tag, 20));
+      await trouble({ cut: true });
+      await page.getByRole("button", { name: "Reconnect now" }).click();
+      await sees(page, reached(tag, 120), 15_000);
+      expect(await floodNumbers(page, tag)).toEqual(Array.from({ length: 120 }, (_, at) => at + 1));
+    } finally {
+      await trouble({ plain: false });
+    }
+  });
+
+  test("older lines are read when somebody scrolls to the top, with the view where it was", async () => {
+    const page = await watch();
+    await page.getByTestId("console").focus();
+    const answered = page.waitForResponse((response) => response.url().includes("/console/lines?before="));
+    await page.keyboard.press("Home");
+    const top = (await rows(page)).slice(0, 5);
+    await answered;
+    await page.waitForTimeout(500);
+    expect((await rows(page)).slice(0, 5)).toEqual(top);
+    await page.keyboard.press("PageUp");
+    await page.waitForTimeout(100);
+    expect((await rows(page)).slice(0, 5)).not.toEqual(top);
+  });
+
+  test("search finds in all that is kept, in its context, while the console goes on", async () => {
+    const page = await watch();
+    await type(page, "say a needle in the harbour");
+    await sees(page, "[Server] a needle in the harbour");
+    await page.keyboard.press("Control+f");
+    await page.getByTestId("search-input").fill("a needle");
+    await page.keyboard.press("Enter");
+    await page.getByTestId("match").first().click();
+    expect(await page.getByTestId("context").textContent()).toContain("a needle in the harbour");
+    expect(await page.locator("mark").first().textContent()).toBe("a needle");
+    expect(await page.getByTestId("search-status").textContent()).toMatch(/^\d+ match/);
+  });
+
+  test("times, wrapping, copying without times", async () => {
+    const page = await watch();
+    await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    await page.getByTestId("times").selectOption("utc");
+    await page.waitForFunction(() => /^\d\d:\d\d:\d\dZ/.test(document.querySelector(".gutter div")?.textContent ?? ""));
+    await page.getByTestId("times").selectOption("relative");
+    await page.waitForFunction(() => /^−\d+ (s|min)/.test(document.querySelector(".gutter div")?.textContent ?? ""));
+    await type(page, "long");
+    await sees(page, "long: abcdefghij");
+    await page.getByTestId("copy").click();
+    const copied = await page.evaluate(() => navigator.clipboard.readText());
+    expect(copied).toContain(`long: ${"abcdefghij".repeat(60)} end`);
+    expect(copied).not.toMatch(/^−\d+ (s|min)/m);
+    await page.getByTestId("wrap").click();
+    await page.waitForTimeout(300);
+    expect((await rows(page)).some((row) => row.startsWith("long: ") && row.length > 300)).toBe(true);
+    await page.getByTestId("times").selectOption("off");
+    expect(await page.locator(".gutter div").count()).toBe(0);
+    await page.getByTestId("wrap").click();
+  });
+
+  test("crash, crash card, restart; stop becomes kill with a countdown", async () => {
+    const page = await watch();
+    await type(page, "crash");
+    const card = page.getByTestId("crash");
+    await card.waitFor();
+    expect(await card.textContent()).toContain("exit code 3");
+    expect(await card.textContent()).toMatch(/started again in \d+ s/);
+    await page.getByTestId("power-start").click();
+    await page.getByTestId("power-stop").waitFor();
+    await card.waitFor({ state: "detached" });
+    await page.getByTestId("state").getByText("running").waitFor();
+    await type(page, "hang");
+    await sees(page, "› hang");
+    await page.getByTestId("power-stop").click();
+    const kill = page.getByTestId("power-kill");
+    await kill.waitFor();
+    expect(await kill.textContent()).toMatch(/Kill \(1\d s left\)/);
+    await kill.click();
+    expect(await kill.textContent()).toContain("Sure?");
+    await kill.click();
+    await page.getByTestId("power-start").waitFor();
+    await type(page, "list");
+    expect(await page.getByTestId("answer").textContent()).toContain("the server is offline");
+    await page.getByTestId("power-start").click();
+    await page.getByTestId("state").getByText("running").waitFor();
+  });
+
+  test("a hidden page draws nothing and catches up", async () => {
+    const page = await watch();
+    const hide = (hidden: boolean) =>
+      page.evaluate((state) => {
+        Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+      }, hidden ? "hidden" : "visible");
+    const tag = fresh();
+    await type(page, `flood 500 3 ${tag}`);
+    await sees(page, reached(tag, 50));
+    await hide(true);
+    await page.waitForTimeout(100);
+    const before = await rows(page);
+    await page.waitForTimeout(3_500);
+    expect(await rows(page)).toEqual(before);
+    await hide(false);
+    await sees(page, reached(tag, 1500), 1_000);
+  });
+});

@@ -1,0 +1,214 @@
+// One server's console as a page holds it: the connection, its lines, and what is known of the server, ready to be shown.
+import { api } from "./api";
+import { names } from "./complete";
+import { clean, HELD_LINES_MAX, LINES_MAX, LineStore, seam } from "./console";
+import type { PowerAction, Receipt, ServerState, Stats } from "./protocol";
+import type { LinkState, Listener, World } from "./link";
+import { Connection } from "./socket";
+
+/** Lines loaded at once when somebody reads further up. */
+const OLDER_LINES = 1_000;
+/** Below this, "behind" is only the next batch on its way. */
+const BEHIND_MIN = 50;
+const NAMES_MAX = 200;
+
+export interface Crash {
+  exit: string;
+  at: number;
+  restartAt: number | null;
+  lines: string[];
+}
+
+function browserWorld(server: string): World {
+  return {
+    now: () => Date.now(),
+    random: () => Math.random(),
+    after: (ms, then) => {
+      const timer = setTimeout(then, ms);
+      return () => clearTimeout(timer);
+    },
+    credentials: () => api.credentials(server),
+    connect: (address, protocols) => new WebSocket(address, protocols) as never,
+  };
+}
+
+export class LiveConsole {
+  readonly store = new LineStore();
+  readonly connection: Connection;
+  link = $state.raw<LinkState>({ name: "idle" });
+  power = $state<ServerState | null>(null);
+  killAt = $state<number | null>(null);
+  restartAt = $state<number | null>(null);
+  crash = $state.raw<Crash | null>(null);
+  stats = $state.raw<Stats | null>(null);
+  behind = $state(0);
+  /** True once the history is here: before that nothing is painted. */
+  ready = $state(false);
+  notice = $state("");
+  /** The oldest number the server keeps, when it is known. */
+  private oldestKept: number | null = null;
+  private loadingOlder = false;
+  private readonly names = new Set<string>();
+  private readonly watchers = new Set<() => void>();
+  private readonly sampled = new Set<(stats: Stats) => void>();
+
+  constructor(
+    readonly server: string,
+    world: World = browserWorld(server),
+  ) {
+    this.connection = new Connection(world, this.listener());
+    this.connection.open();
+    document.addEventListener("visibilitychange", this.poke);
+    addEventListener("online", this.poke);
+  }
+
+  close(): void {
+    this.connection.close();
+    document.removeEventListener("visibilitychange", this.poke);
+    removeEventListener("online", this.poke);
+  }
+
+  private readonly poke = () => {
+    if (document.visibilityState === "visible") this.connection.poke();
+  };
+
+  /** Called whenever there are new lines. Not reactive: 500 lines/s are drawn once a frame, not 500 times. */
+  onLines(then: () => void): () => void {
+    this.watchers.add(then);
+    return () => this.watchers.delete(then);
+  }
+
+  onStats(then: (stats: Stats) => void): () => void {
+    this.sampled.add(then);
+    return () => this.sampled.delete(then);
+  }
+
+  command(text: string): Promise<Receipt> {
+    return this.connection.command(text);
+  }
+
+  async act(action: PowerAction): Promise<void> {
+    this.notice = "";
+    if (this.link.name === "live") {
+      const receipt = await this.connection.power(action);
+      if (receipt.outcome !== "done") this.notice = receipt.reason ?? "";
+      return;
+    }
+    // Without a socket the panel is asked: a broken console is no reason that a server cannot be stopped.
+    await api.power(this.server, action).catch((fault: unknown) => (this.notice = fault instanceof Error ? fault.message : String(fault)));
+  }
+
+  /** Names seen in the newest lines, for completion. */
+  get seenNames(): readonly string[] {
+    return [...this.names];
+  }
+
+  dismissCrash(): void {
+    this.crash = null;
+  }
+
+  /** Reads older lines into the store. Says whether there are any more to come. */
+  async older(): Promise<"loaded" | "beginning" | "limit" | "failed"> {
+    const oldest = this.store.oldest;
+    if (oldest === null || this.loadingOlder || !this.connection.hasNumbers) return "failed";
+    if (oldest === 0 || (this.oldestKept !== null && oldest <= this.oldestKept)) return "beginning";
+    if (this.store.length >= HELD_LINES_MAX) return "limit";
+    this.loadingOlder = true;
+    try {
+      this.store.setLimit(HELD_LINES_MAX);
+      const page = await api.lines(this.server, { before: oldest, limit: OLDER_LINES });
+      this.oldestKept = page.oldest;
+      return this.store.prepend(page.lines, page.gaps) > 0 ? "loaded" : "beginning";
+    } catch {
+      return "failed";
+    } finally {
+      this.loadingOlder = false;
+    }
+  }
+
+  /** The newest are watched again: what was loaded for reading is let go. */
+  follow(): void {
+    this.store.setLimit(LINES_MAX);
+  }
+
+  private changed(): void {
+    for (const watcher of this.watchers) watcher();
+  }
+
+  private listener(): Listener {
+    return {
+      link: (state) => {
+        this.link = state;
+        if (state.name === "ended") this.ready = true;
+      },
+      newest: () => this.store.newest,
+      line: (line) => {
+        if (!this.store.append(line)) return;
+        if (line.kind === "output") this.remember(line.text);
+        this.changed();
+      },
+      gap: (from, to, reason) => {
+        if (this.store.appendGap(from, to, reason)) this.changed();
+      },
+      plainHistory: (texts) => {
+        const have = this.store.entries().slice(-300).flatMap((entry) => (entry.type === "line" ? [entry.text] : []));
+        const { fresh, fits } = seam(have, texts);
+        if (!fits) this.store.appendGap(this.store.newest + 1, this.store.newest + 2, "");
+        for (const text of fresh) this.plain(text);
+        this.changed();
+      },
+      plainLine: (text) => {
+        this.plain(text);
+        this.changed();
+      },
+      caughtUp: () => {
+        this.ready = true;
+        this.behind = 0;
+        this.changed();
+      },
+      head: (head) => {
+        const behind = head - this.store.newest - 1;
+        this.behind = behind >= BEHIND_MIN ? behind : 0;
+      },
+      status: (event) => this.status(event),
+      stats: (stats) => {
+        this.stats = stats;
+        for (const then of this.sampled) then(stats);
+      },
+      notice: (kind, text) => (this.notice = kind === "throttled" ? `${kind}: ${text}` : text),
+    };
+  }
+
+  private status(event: Parameters<Listener["status"]>[0]): void {
+    this.power = event.state;
+    this.killAt = event.killAt;
+    this.restartAt = event.restartAt;
+    if (event.state === "running" || event.state === "starting") this.crash = null;
+    if (event.state === "offline" && event.exit !== null) {
+      const at = event.at ?? Date.now();
+      this.crash = { exit: event.exit, at, restartAt: event.restartAt, lines: [] };
+      // The status may overtake the last lines of the game by a moment.
+      setTimeout(() => this.fillCrash(at), 400);
+    }
+  }
+
+  private fillCrash(at: number): void {
+    if (!this.crash || this.crash.at !== at) return;
+    const lines = this.store.entries().slice(-40).filter((entry) => entry.type === "line" && entry.kind === "output");
+    this.crash = { ...this.crash, lines: lines.slice(-8).map((entry) => clean(entry).plain) };
+  }
+
+  private plain(text: string): void {
+    this.store.append({ seq: this.store.newest + 1, at: null, kind: text.startsWith("\x1b[2m> ") ? "input" : "output", text, user: null });
+    this.remember(text);
+  }
+
+  private remember(text: string): void {
+    if (text.length > 400) return;
+    for (const name of names(text)) {
+      this.names.delete(name);
+      this.names.add(name);
+    }
+    while (this.names.size > NAMES_MAX) this.names.delete(this.names.values().next().value as string);
+  }
+}

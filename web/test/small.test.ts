@@ -1,0 +1,99 @@
+// The small framework-free parts: history, completion, samples, rights, back-off.
+import { describe, expect, test } from "vitest";
+import { waitMs } from "../src/lib/backoff";
+import { complete, names } from "../src/lib/complete";
+import { CommandHistory, HISTORY_MAX } from "../src/lib/history";
+import { change, has, others, RIGHTS } from "../src/lib/rights";
+import { formatBytes, formatDuration, Series } from "../src/lib/stats";
+
+class Memory {
+  kept = new Map<string, string>();
+  getItem = (key: string) => this.kept.get(key) ?? null;
+  setItem = (key: string, value: string) => void this.kept.set(key, value);
+}
+
+describe("history", () => {
+  test("is walked and comes back to what was being written", () => {
+    const history = new CommandHistory(new Memory(), "k");
+    history.add("one");
+    history.add("two");
+    history.add("two");
+    expect(history.older("dra")).toBe("two");
+    expect(history.older("two")).toBe("one");
+    expect(history.older("one")).toBeNull();
+    expect(history.newer()).toBe("two");
+    expect(history.newer()).toBe("dra");
+    expect(history.newer()).toBeNull();
+  });
+
+  test("is kept, bounded, and survives nonsense and a forbidden storage", () => {
+    const memory = new Memory();
+    const history = new CommandHistory(memory, "k");
+    for (let at = 0; at < HISTORY_MAX + 50; at++) history.add(`c${at}`);
+    expect(new CommandHistory(memory, "k").all).toHaveLength(HISTORY_MAX);
+    memory.setItem("k", '{"no":"list"}');
+    expect(new CommandHistory(memory, "k").all).toEqual([]);
+    expect(() => new CommandHistory({ getItem: () => null, setItem: () => { throw new Error("full"); } }, "k").add("x")).not.toThrow();
+  });
+});
+
+describe("completion", () => {
+  test("newest typed first, then the game's own", () => {
+    expect(complete("s", ["say hi", "stop"], ["save-all", "say "])).toEqual({ suggestions: ["stop", "say hi", "save-all", "say "], common: "s" });
+    expect(complete("sa", ["say hi"], ["save-all"]).common).toBe("sa");
+    expect(complete("sav", [], ["save-all"])).toEqual({ suggestions: ["save-all"], common: "save-all" });
+    expect(complete("", ["x"], ["y"]).suggestions).toEqual([]);
+  });
+
+  test("names of players inside of a command", () => {
+    expect(names("<Ada> hi Brennan").includes("Ada")).toBe(true);
+    expect(complete("kick Bre", [], [], ["Ada", "Brennan"])).toEqual({ suggestions: ["kick Brennan"], common: "kick Brennan" });
+  });
+});
+
+describe("samples", () => {
+  const sample = (at: number, rx = 0) => ({ at, cpuPercent: 1, memoryBytes: 2, memoryLimitBytes: 0, rxBytes: rx, txBytes: 0, diskBytes: 5 });
+
+  test("overlap of history and live is left out, rates come from counters, holes are holes", () => {
+    const series = new Series(3_600_000, 1_000);
+    expect(series.add(sample(1_000, 0))).toBe(true);
+    expect(series.add(sample(1_200, 1))).toBe(false);
+    series.add(sample(2_000, 500));
+    series.add(sample(3_000, 100));
+    series.add(sample(60_000, 900));
+    const columns = series.columns();
+    expect(columns.time).toEqual([1, 2, 3, 4, 60]);
+    expect(columns.rx).toEqual([null, 500, null, null, null]);
+    expect(columns.cpu).toEqual([1, 1, 1, null, 1]);
+    expect(columns.limit.every((one) => one === null)).toBe(true);
+  });
+
+  test("are bounded", () => {
+    const series = new Series(60_000, 1_000);
+    for (let at = 0; at < 10_000; at++) series.add(sample(at * 1_000));
+    expect(series.length).toBeLessThan(100);
+  });
+
+  test("are written for people", () => {
+    expect(formatBytes(1536)).toBe("1.5 KiB");
+    expect(formatBytes(12)).toBe("12 B");
+    expect(formatDuration(3_720_000)).toBe("1 h 2 min");
+  });
+});
+
+test("rights in words keep permissions that have none", () => {
+  const [see, type] = RIGHTS;
+  if (!see || !type) throw new Error("no rights");
+  const given = change(["websocket.connect", "backup.read"], type, true);
+  expect(given).toEqual(["websocket.connect", "backup.read", "control.console"]);
+  expect(has(given, type)).toBe(true);
+  expect(others(given)).toBe(1);
+  expect(change(given, see, false)).toEqual(["backup.read", "control.console"]);
+  expect(has(["*"], see)).toBe(true);
+});
+
+test("back-off grows to 20 s and is spread", () => {
+  expect([0, 1, 2, 3, 4, 5, 50].map((attempt) => waitMs(attempt, () => 0.5))).toEqual([1000, 2000, 4000, 8000, 16000, 20000, 20000]);
+  expect(waitMs(0, () => 0)).toBe(850);
+  expect(waitMs(0, () => 1)).toBe(1150);
+});
