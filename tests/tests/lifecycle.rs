@@ -205,6 +205,17 @@ async fn readiness_is_found_through_colours_and_by_regular_expression() {
     }
 }
 
+/// A prompt says that a game is ready although its line does not end before somebody types.
+#[tokio::test]
+async fn a_prompt_without_an_end_makes_a_server_ready() {
+    let deck = Deck::new().await;
+    let shell = "/bin/sh -c 'printf \"console> \"; read x; echo got $x'";
+    let server = deck.create(json!({ "command": shell, "ready": "console>" })).await;
+    let mut console = console_of(&deck, &server).await;
+    console.say("set state", &json!(["start"])).await;
+    console.status("running").await;
+}
+
 /// A game in pipes gets and gives the same lines as one in a terminal.
 #[tokio::test]
 async fn pipes_work_like_a_terminal() {

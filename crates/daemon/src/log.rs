@@ -115,6 +115,8 @@ pub(crate) struct News {
     pub(crate) next: Seq,
     /// Whether another look would find more at once.
     pub(crate) more: bool,
+    /// What there is of a line of output that has not ended: a prompt, perhaps. Empty if there is none.
+    pub(crate) unfinished: String,
 }
 
 struct Open {
@@ -225,6 +227,9 @@ impl Tail {
             looked_again = !looked_again;
         }
         news.next = Seq(self.splitter.next_line());
+        if let Some(unfinished) = self.splitter.unfinished() {
+            news.unfinished = engine::line::text(unfinished.bytes).into_owned();
+        }
         Ok(news)
     }
 

@@ -9,11 +9,10 @@ use engine::power::{Ending, Exit, ExitKind, Input, Wanted};
 use futures_util::FutureExt;
 use spool::message::RunState;
 use tokio_util::sync::CancellationToken;
-use wire::ids::Seq;
 use wire::server::{PowerAction, State};
 
 use crate::clock;
-use crate::log::{self, Entry};
+use crate::log::{self, Entry, News};
 use crate::runtime::cgroup::Leaf;
 use crate::runtime::leftovers::{LEFTOVER_GRACE, Leftovers};
 use crate::runtime::link::LinkEvent;
@@ -254,7 +253,7 @@ impl Actor {
                 if news.more {
                     self.look_for(until);
                 }
-                self.read(news.entries, news.next).await;
+                self.read(news).await;
             }
             // Viewers see the gap when the log can be read again; the next doorbell tries.
             Err(error) => tracing::error!(server = %self.server.id(), %error, "the console log cannot be read"),
@@ -265,12 +264,19 @@ impl Actor {
     }
 
     /// Hands lines to the viewers, then to those who look for something in them.
-    async fn read(&mut self, entries: Vec<Entry>, next: Seq) {
-        let ready = self.is_ready_by(&entries);
-        self.server.console().hub().push(entries.into_iter().filter_map(Entry::into_line).collect(), next);
+    async fn read(&mut self, news: News) {
+        let ready = self.is_ready_by(&news.entries) || self.is_ready_by_prompt(&news.unfinished);
+        let lines = news.entries.into_iter().filter_map(Entry::into_line).collect();
+        self.server.console().hub().push(lines, news.next);
         if ready {
             self.input(Input::ReadyMatched).await;
         }
+    }
+
+    /// A game may say that it is ready with a prompt, whose line does not end before somebody types.
+    fn is_ready_by_prompt(&self, unfinished: &str) -> bool {
+        let is_asked = self.run.is_some() && self.power.state() == State::Starting;
+        is_asked && !unfinished.is_empty() && self.matcher.matches(unfinished)
     }
 
     /// Looks for the run's end, and for whether it has become ready.
