@@ -69,6 +69,8 @@ async fn a_crash_is_told_and_started_again_until_the_limit() {
     deck.learn_node_token().await;
     let details = deck.details(&server).await;
     assert_eq!(details["quarterdeck"]["last_exit"], "exit code 3");
+    assert_eq!(details["quarterdeck"]["crashed"], true);
+    assert!(details["quarterdeck"]["ended_at_ms"].is_u64(), "{details}");
     assert!(details["quarterdeck"]["restart_at_ms"].is_u64(), "{details}");
     console.line("I am off").await;
     // A stop takes the planned restart back.
@@ -103,7 +105,10 @@ async fn a_clean_end_is_no_crash() {
         console.status("offline").await;
         console.settle().await;
         deck.learn_node_token().await;
-        assert!(deck.details(&server).await["quarterdeck"]["restart_at_ms"].is_null(), "{command}");
+        let details = deck.details(&server).await;
+        assert!(details["quarterdeck"]["restart_at_ms"].is_null(), "{command}");
+        assert_eq!(details["quarterdeck"]["last_exit"], "exit code 0", "{command}");
+        assert_eq!(details["quarterdeck"]["crashed"], false, "{command}");
     }
     assert!(!console.lines().iter().any(|line| line.to_lowercase().contains("crash")), "{:?}", console.lines());
 }

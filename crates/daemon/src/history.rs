@@ -7,6 +7,7 @@ use std::path::Path;
 use engine::power::{Exit, ExitKind};
 use regex::{Regex, RegexBuilder};
 use spool::{Event, ExitPayload};
+use tokio_util::sync::CancellationToken;
 use wire::history::{ConsoleGap, ConsoleLine, ConsoleLines, ConsoleMatch, ConsoleMatches, Run};
 use wire::ids::Seq;
 
@@ -15,8 +16,12 @@ use crate::log::{self, Backlog, Presentation};
 
 /// Bytes of log that one search reads; it says where it stopped.
 const SEARCH_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Bytes of text in one answer of lines; a single line may be larger.
+/// Answers that are read from logs at a time, on the whole node: each takes a core, and up to two segments of memory.
+pub(crate) const READERS_AT_ONCE: usize = 2;
+/// Bytes of one answer of lines, spelled as JSON; a single line may be larger.
 const LINES_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What is around the text of a line: its number, time, kind and user.
+const LINE_OVERHEAD_BYTES: usize = 128;
 /// Lines read at once.
 const READ_LINES: usize = 256;
 /// Runs in one answer, the newest.
@@ -66,7 +71,7 @@ pub(crate) fn lines(
             expected = since;
         }
         for line in &found {
-            bytes += line.said().len();
+            bytes += json_bytes(line.said()) + LINE_OVERHEAD_BYTES;
             if bytes > LINES_BYTES_MAX && !read.lines.is_empty() {
                 return Ok(read);
             }
@@ -75,6 +80,21 @@ pub(crate) fn lines(
         }
     }
     Ok(read)
+}
+
+/// How long a text is when it is spelled as JSON: a control character takes six bytes there.
+fn json_bytes(text: &str) -> usize {
+    let extra = |byte: u8| match byte {
+        b'"' | b'\\' => 1,
+        0..=0x1f => 5,
+        _ => 0,
+    };
+    text.len() + text.bytes().map(extra).sum::<usize>()
+}
+
+/// An error if nobody wants the answer any more.
+fn still_wanted(unwanted: &CancellationToken) -> io::Result<()> {
+    if unwanted.is_cancelled() { Err(io::Error::other("nobody waits for it any more")) } else { Ok(()) }
 }
 
 fn add(read: &mut ConsoleLines, line: &Line, from: u64, to: u64) {
@@ -110,12 +130,18 @@ impl Query {
 }
 
 /// The newest matches below `before`. A segment is read as a whole, so there may be more lines searched than told.
-pub(crate) fn search(dir: &Path, query: &Query, before: Seq) -> io::Result<ConsoleMatches> {
+pub(crate) fn search(
+    dir: &Path,
+    query: &Query,
+    before: Seq,
+    unwanted: &CancellationToken,
+) -> io::Result<ConsoleMatches> {
     let segments = log::segments(dir)?;
     let below = segments.iter().filter(|name| name.base_line < before.0).count();
     let mut found = ConsoleMatches { searched_to: before.0, complete: true, ..ConsoleMatches::default() };
     let mut budget = SEARCH_BYTES_MAX;
     for (index, name) in segments.iter().enumerate().take(below).rev() {
+        still_wanted(unwanted)?;
         let mut matches: Vec<ConsoleMatch> = Vec::new();
         let read = log::read_segment(dir, name, segments.get(index + 1), |event, _| {
             if let Event::Line(line) = event
@@ -154,10 +180,11 @@ pub(crate) fn search(dir: &Path, query: &Query, before: Seq) -> io::Result<Conso
 }
 
 /// The runs whose lines are kept, newest first.
-pub(crate) fn runs(dir: &Path) -> io::Result<Vec<Run>> {
+pub(crate) fn runs(dir: &Path, unwanted: &CancellationToken) -> io::Result<Vec<Run>> {
     let mut runs: Vec<Run> = Vec::new();
     let segments = log::segments(dir)?;
     for (index, name) in segments.iter().enumerate() {
+        still_wanted(unwanted)?;
         let read = log::read_segment(dir, name, segments.get(index + 1), |event, next_line| match event {
             Event::Started { start, time_ms } => {
                 close(&mut runs, next_line);
@@ -249,6 +276,30 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_stays_small_however_its_text_is_spelled() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits { segment_bytes: 4 * 1024 * 1024, retain_bytes: 64 * 1024 * 1024 };
+        let mut writer = Writer::open(dir.path(), limits, [1; 16], 1).unwrap();
+        let line = format!("{}\n", "\u{1}".repeat(60_000));
+        for n in 0..60 {
+            let _ = writer.append_out(line.as_bytes(), n);
+        }
+        let read = lines(dir.path(), &presentation(), Seq(60), Range::After(0), 5000).unwrap();
+        let spelled = serde_json::to_string(&read).unwrap().len();
+        assert!(!read.lines.is_empty() && read.lines.len() < 59);
+        assert!(spelled <= LINES_BYTES_MAX + 1024, "{spelled}");
+    }
+
+    #[test]
+    fn work_that_nobody_waits_for_ends() {
+        let (dir, head) = log(1000);
+        let unwanted = CancellationToken::new();
+        unwanted.cancel();
+        assert!(search(dir.path(), &Query::new("line", false, 9).unwrap(), head, &unwanted).is_err());
+        assert!(runs(dir.path(), &unwanted).is_err());
+    }
+
+    #[test]
     fn lines_that_are_gone_are_a_gap() {
         let (dir, head) = log(20_000);
         let read = lines(dir.path(), &presentation(), head, Range::After(9), 20_000).unwrap();
@@ -274,7 +325,8 @@ mod tests {
     fn a_search_goes_back_to_the_oldest_line() {
         let (dir, head) = log(1000);
         let find = |text: &str, case, limit, before| {
-            search(dir.path(), &Query::new(text, case, limit).unwrap(), Seq(before)).unwrap()
+            let query = Query::new(text, case, limit).unwrap();
+            search(dir.path(), &query, Seq(before), &CancellationToken::new()).unwrap()
         };
         let numbers = |found: &ConsoleMatches| found.matches.iter().map(|found| found.seq).collect::<Vec<_>>();
         // Colours do not hide a text, nor does the case of letters unless it is asked for.
@@ -314,7 +366,7 @@ mod tests {
         let mut writer = Writer::open(dir.path(), LIMITS, [2; 16], 4).unwrap();
         let _ = writer.append_start(&start(2), 4);
         let _ = writer.append_out(b"three\n", 5);
-        let told = runs(dir.path()).unwrap();
+        let told = runs(dir.path(), &CancellationToken::new()).unwrap();
         let shown: Vec<_> =
             told.iter().map(|run| (run.started_at, run.ended_at, run.first_line, run.end_line)).collect();
         assert_eq!(shown, [(2, None, 2, None), (1, Some(3), 0, Some(2))]);
@@ -326,7 +378,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let nothing = dir.path().join("none");
         assert_eq!(lines(&nothing, &presentation(), Seq(0), Range::Newest, 9).unwrap(), ConsoleLines::default());
-        assert!(search(&nothing, &Query::new("x", false, 9).unwrap(), Seq(0)).unwrap().complete);
-        assert!(runs(&nothing).unwrap().is_empty());
+        let (query, wanted) = (Query::new("x", false, 9).unwrap(), CancellationToken::new());
+        assert!(search(&nothing, &query, Seq(0), &wanted).unwrap().complete);
+        assert!(runs(&nothing, &wanted).unwrap().is_empty());
     }
 }

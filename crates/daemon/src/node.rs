@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::line::daemon_line;
 use futures_util::StreamExt;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use wire::ids::ServerId;
 use wire::remote::{Activity, Definition};
 use wire::server::State;
@@ -27,7 +27,7 @@ use crate::server::record::replace;
 use crate::server::{Asker, DEFINITION_FILE, LOG_DIR, Server, Standing, Status};
 use crate::tasks::{Kind, Tasks, blocking};
 use crate::waiting::WaitingRoom;
-use crate::{clock, http, stats};
+use crate::{clock, history, http, stats};
 
 /// Folder of all servers, in the node's.
 const SERVERS_DIR: &str = "servers";
@@ -67,6 +67,8 @@ pub(crate) struct Node {
     pub(crate) waiting: Arc<WaitingRoom>,
     pub(crate) remote: Remote,
     pub(crate) machine: Machine,
+    /// Places for those who read logs as a whole.
+    pub(crate) log_readers: Arc<Semaphore>,
     /// The shim's program.
     pub(crate) shim: PathBuf,
     /// Our own program, for definitions that run a part of it.
@@ -111,6 +113,9 @@ impl Node {
         let saved = serde_json::to_vec(&definition)?;
         let written = blocking(move || {
             folder(&dir)?;
+            if let Err(error) = process::files_folder(&dir) {
+                tracing::warn!(folder = %dir.display(), %error, "no folder for the game's files; the first start tries again");
+            }
             Ok::<_, std::io::Error>(replace(&dir.join(DEFINITION_FILE), &saved))
         });
         // Without its folder a server cannot be; without the file in it only a restart without the panel would miss it.
@@ -263,6 +268,7 @@ impl Daemon {
             program: own_program(),
             revocations: Revocations::default(),
             servers: Mutex::default(),
+            log_readers: Arc::new(Semaphore::new(history::READERS_AT_ONCE)),
             config,
             tasks,
             remote,

@@ -61,11 +61,23 @@ pub(crate) struct Status {
     /// The game's process id, while it runs.
     pub(crate) pid: Option<u32>,
     pub(crate) isolation: Isolation,
-    pub(crate) last_exit: Option<String>,
+    /// How the last run ended, while none is under way.
+    pub(crate) last_exit: Option<LastExit>,
     /// Unix milliseconds of the start that back-off has planned.
     pub(crate) restart_at_ms: Option<u64>,
     /// Unix milliseconds of the end of a stop's grace.
     pub(crate) kill_at_ms: Option<u64>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LastExit {
+    /// Such as `exit code 3`.
+    pub(crate) how: String,
+    /// Nobody had asked for it.
+    pub(crate) crashed: bool,
+    /// Unix milliseconds.
+    pub(crate) at_ms: u64,
 }
 
 /// Kinds of refusal, for those who must answer with a status code.
@@ -348,7 +360,9 @@ impl Server {
                 next_line: self.0.console.hub().next().0,
                 isolation: status.isolation,
                 unmeasured: self.source().map(|source| source.unmeasured()).unwrap_or_default(),
-                last_exit: status.last_exit,
+                crashed: status.last_exit.as_ref().is_some_and(|exit| exit.crashed),
+                ended_at_ms: status.last_exit.as_ref().map(|exit| exit.at_ms),
+                last_exit: status.last_exit.map(|exit| exit.how),
                 restart_at_ms: status.restart_at_ms,
             }),
         }

@@ -191,6 +191,7 @@ pub struct Power {
     waiting: VecDeque<Waiting>,
     crashes_in_a_row: u32,
     last_exit: Option<Exit>,
+    has_crashed: bool,
 }
 
 /// What the process is seen to do.
@@ -256,6 +257,7 @@ impl Power {
             waiting: VecDeque::new(),
             crashes_in_a_row: 0,
             last_exit: None,
+            has_crashed: false,
         }
     }
 
@@ -341,6 +343,11 @@ impl Power {
     /// How the last run ended.
     pub fn last_exit(&self) -> Option<&Exit> {
         self.last_exit.as_ref()
+    }
+
+    /// Whether the last run ended when nobody had asked for it, other than by a success.
+    pub fn has_crashed(&self) -> bool {
+        self.has_crashed
     }
 
     /// Whether it has crashed at least twice without a run between that lasted, and nobody has stepped in since.

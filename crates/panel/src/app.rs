@@ -3,6 +3,7 @@
 pub(crate) mod definition;
 pub(crate) mod lockout;
 pub(crate) mod provision;
+pub(crate) mod readers;
 pub(crate) mod samples;
 pub(crate) mod sign_in;
 pub(crate) mod work;
@@ -59,6 +60,7 @@ pub(crate) struct AppState {
     pub(crate) work: Work,
     /// The node of this very process.
     pub(crate) own_node: OnceLock<Uuid>,
+    pub(crate) readers: readers::Readers,
     door: sign_in::Door,
     states: Mutex<HashMap<ServerId, State>>,
     /// Until then no key's last use is written, because that failed.
@@ -90,6 +92,7 @@ impl AppState {
             invitation_throttle: Throttle::per_hour(INVITATIONS_PER_HOUR),
             websocket_throttle: Throttle::per_minute(config.websocket_per_minute),
             samples: samples::Samples::default(),
+            readers: readers::Readers::default(),
             work: Work::default(),
             own_node: OnceLock::new(),
             door: sign_in::Door::default(),

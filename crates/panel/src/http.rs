@@ -26,7 +26,9 @@ pub(crate) mod throttle;
 pub(crate) mod websocket;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::http::{HeaderValue, header};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use tower_http::normalize_path::NormalizePath;
 use utoipa::OpenApi;
@@ -51,6 +53,19 @@ pub(crate) fn router(app: &App) -> Router {
     docs::router(description)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback_service(NormalizePath::trim_trailing_slash(inner))
+        .layer(map_response(bounded))
+}
+
+/// Bounds what a browser makes of an answer: it is what it says it is, nobody frames it, only the page of the API's description does
+/// anything, and what belongs to somebody is not kept.
+async fn bounded(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let is_page = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let policy = if is_page { "frame-ancestors 'none'" } else { "default-src 'none'; frame-ancestors 'none'" };
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
 }
 
 /// The description of the API alone.

@@ -16,6 +16,8 @@ use crate::store::nodes::Node;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request may take in all.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a client may take for an answer that is handed on: 8 MiB at 70 kB/s.
+const READ_TIMEOUT: Duration = Duration::from_mins(2);
 /// Bytes read of an answer; what is beyond makes the answer unreadable.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Characters of a node's error text that are passed on.
@@ -86,7 +88,10 @@ impl Nodes {
 
     /// Something that the node reads for us, to be handed on as it comes.
     pub(crate) async fn read(&self, node: &Node, path: &str) -> Result<Response, NodeFault> {
-        answer(self.request(node, Method::GET, path)).await
+        let request = self.request(node, Method::GET, path).timeout(READ_TIMEOUT);
+        // Only the beginning comes at the node's pace; the rest at that of whoever takes it.
+        let answered = tokio::time::timeout(REQUEST_TIMEOUT, answer(request)).await;
+        answered.unwrap_or_else(|_| Err(NodeFault::Unreachable("no answer in time".to_owned())))
     }
 
     /// Tells the node of a new server; it fetches the definition from us.

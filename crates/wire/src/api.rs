@@ -299,9 +299,15 @@ pub struct Resources {
     pub is_suspended: bool,
     /// The newest sample.
     pub resources: ResourceUse,
-    /// How the last run ended, such as `exit code 3`; ours.
+    /// How the last run ended, such as `exit code 3`, while none is under way; ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<String>,
+    /// Whether that end was a crash, one that nobody had asked for; ours.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub crashed: bool,
+    /// When that was, in Unix milliseconds; ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at_ms: Option<u64>,
     /// Milliseconds until the start that is planned after a crash; ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_in_ms: Option<u64>,

@@ -145,6 +145,12 @@ pub struct Extra {
     pub unmeasured: Vec<String>,
     /// How the last run ended, such as `exit code 3`.
     pub last_exit: Option<String>,
+    /// Whether that end was a crash, one that nobody had asked for.
+    #[serde(default)]
+    pub crashed: bool,
+    /// When that was; Unix milliseconds.
+    #[serde(default)]
+    pub ended_at_ms: Option<u64>,
     /// Unix milliseconds of the start that back-off has planned after a crash.
     pub restart_at_ms: Option<u64>,
 }

@@ -100,6 +100,12 @@ pub struct StatusMembers {
     /// While offline: how the last run ended, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<String>,
+    /// While offline: whether that end was a crash, one that nobody had asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub crashed: bool,
+    /// While offline: when that was; Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<u64>,
     /// While offline after a crash: when it is started again; Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_at: Option<u64>,

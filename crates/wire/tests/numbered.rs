@@ -30,8 +30,13 @@ fn sent() -> Vec<(&'static str, String)> {
     let user = "99999999-8888-4777-8666-555555555555";
     let gap = Gap { from: 10, to: 20, reason: "no longer kept".into() };
     let unknown = "the game ended; whether it read the command is not known";
-    let crashed =
-        StatusMembers { exit: Some("exit code 3".into()), restart_at: Some(AT + 2000), ..StatusMembers::default() };
+    let crashed = StatusMembers {
+        exit: Some("exit code 3".into()),
+        crashed: true,
+        ended_at: Some(AT),
+        restart_at: Some(AT + 2000),
+        ..StatusMembers::default()
+    };
     vec![
         ("attached", Event::Attached(Attached { next: 120, head: 128 }).frame(false)),
         ("heartbeat", Event::Heartbeat(Heartbeat { head: 128, at: AT }).frame(false)),

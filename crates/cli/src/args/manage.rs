@@ -44,7 +44,7 @@ pub(crate) enum ServerAction {
         #[arg(help = SERVER_HELP)]
         server: String,
     },
-    /// Stop a server and delete it with its console log (for administrators)
+    /// Stop a server and delete it with its files and its console log (for administrators)
     #[command(visible_alias = "rm")]
     Delete {
         #[arg(help = SERVER_HELP)]

@@ -126,6 +126,9 @@ pub(crate) struct Resources {
     /// How the last run ended; panels of ours say so.
     #[serde(default)]
     pub(crate) last_exit: Option<String>,
+    /// Whether nobody had asked for that end; likewise.
+    #[serde(default)]
+    pub(crate) crashed: bool,
     /// Milliseconds until the start that is planned after a crash; likewise.
     #[serde(default)]
     pub(crate) restart_in_ms: Option<u64>,
@@ -181,7 +184,8 @@ impl Resources {
         match (self.restart_in_ms.filter(|_| state == State::Offline), exit) {
             (Some(ms), Some(exit)) => format!("{state} ({exit}, restarts in {} s)", ms.div_ceil(1000)),
             (Some(ms), None) => format!("{state} (restarts in {} s)", ms.div_ceil(1000)),
-            // A last exit alone may be long ago, and in order.
+            (None, Some(exit)) if self.crashed && state == State::Offline => format!("{state} (crashed: {exit})"),
+            // A last exit alone may be in order.
             (None, _) => state.to_string(),
         }
     }

@@ -68,6 +68,7 @@ fn with_state(mut item: Value, now: &Now) -> Value {
         map.insert("current_state".into(), now.word.as_str().into());
         if let Some(resources) = &now.resources {
             map.insert("last_exit".into(), resources.last_exit.clone().into());
+            map.insert("crashed".into(), resources.crashed.into());
             map.insert("restart_in_ms".into(), resources.restart_in_ms.into());
         }
     }

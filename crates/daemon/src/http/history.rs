@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use engine::line::strip_ansi;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use wire::history::{ConsoleLines, ConsoleMatches, StatsHistory};
 use wire::ids::Seq;
 
@@ -42,7 +43,19 @@ fn unreadable_log(error: &std::io::Error) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the log cannot be read: {error}"))
 }
 
-async fn reading<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Answer<T> {
+/// Reads a log, when there is a place for it. The work keeps its place until it ends, and is told when nobody waits for it any more.
+async fn reading<T: Send + 'static>(
+    node: &Node,
+    work: impl FnOnce(&CancellationToken) -> std::io::Result<T> + Send + 'static,
+) -> Answer<T> {
+    let place = node.log_readers.clone().acquire_owned().await;
+    let place = place.map_err(|error| unreadable_log(&std::io::Error::other(error)))?;
+    let unwanted = CancellationToken::new();
+    let _told = unwanted.clone().drop_guard();
+    let work = move || {
+        let _place = place;
+        work(&unwanted)
+    };
     blocking(work).await.and_then(|read| read).map_err(|error| unreadable_log(&error))
 }
 
@@ -86,7 +99,7 @@ pub(super) async fn lines(
     let limit = limit.unwrap_or(LINES_DEFAULT).clamp(1, LINES_MAX);
     let console = server.console().clone();
     let (dir, head) = (server.dir().join(LOG_DIR), console.hub().next());
-    let lines = reading(move || history::lines(&dir, console.presentation(), head, range, limit)).await?;
+    let lines = reading(&node, move |_| history::lines(&dir, console.presentation(), head, range, limit)).await?;
     Ok(match format.unwrap_or_default() {
         Format::Json => item("console_lines", &lines).into_response(),
         Format::Text => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], plain_text(&lines)).into_response(),
@@ -140,7 +153,7 @@ pub(super) async fn search(
     let head = server.console().hub().next();
     let before = before.map_or(head, Seq).min(head);
     let dir = server.dir().join(LOG_DIR);
-    let found: ConsoleMatches = reading(move || history::search(&dir, &query, before)).await?;
+    let found: ConsoleMatches = reading(&node, move |unwanted| history::search(&dir, &query, before, unwanted)).await?;
     Ok(item("console_matches", &found))
 }
 
@@ -148,7 +161,7 @@ pub(super) async fn search(
 pub(super) async fn runs(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer<Json<Value>> {
     let server = server(&node, &id)?;
     let dir = server.dir().join(LOG_DIR);
-    let runs = reading(move || history::runs(&dir)).await?;
+    let runs = reading(&node, move |unwanted| history::runs(&dir, unwanted)).await?;
     let data: Vec<Value> = runs.iter().map(|run| json!({ "object": "run", "attributes": run })).collect();
     Ok(Json(json!({ "object": "list", "data": data })))
 }

@@ -240,9 +240,15 @@ impl Site<'_> {
     }
 }
 
-fn prepare(node: &Node, dir: &Path, short: &str, definition: &Definition) -> Result<(LaunchSpec, Leaf), LaunchError> {
+/// Makes the folder of a game's files, if it is not there, in the folder of its server.
+pub(crate) fn files_folder(dir: &Path) -> std::io::Result<PathBuf> {
     let files = dir.join(FILES_DIR);
-    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(&files).map_err(LaunchError::Folder)?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(&files)?;
+    Ok(files)
+}
+
+fn prepare(node: &Node, dir: &Path, short: &str, definition: &Definition) -> Result<(LaunchSpec, Leaf), LaunchError> {
+    let files = files_folder(dir).map_err(LaunchError::Folder)?;
     launch::write_files(definition, &files, &node.program)?;
     let command = launch::command(definition, &files, &node.program)?;
     let leaf = node.machine.leaf(short, &definition.settings.build).map_err(LaunchError::Limits)?;

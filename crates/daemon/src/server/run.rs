@@ -20,7 +20,7 @@ use crate::runtime::process::{self, Found, Holder, hex};
 use crate::runtime::shim::{self, ShimProcess};
 use crate::server::actor::{Actor, EVERYTHING, Looked, Run};
 use crate::server::record::RunRecord;
-use crate::server::{LOG_DIR, Server};
+use crate::server::{LOG_DIR, LastExit, Server};
 use crate::stats::{self, Source};
 use crate::tasks::blocking;
 
@@ -364,7 +364,11 @@ impl Actor {
         };
         self.look_for(EVERYTHING);
         self.input(input).await;
-        let last_exit = self.power.last_exit().map(ToString::to_string);
+        let last_exit = self.power.last_exit().map(|exit| LastExit {
+            how: exit.to_string(),
+            crashed: self.power.has_crashed(),
+            at_ms: u64::try_from(clock::wall_ms()).unwrap_or(0),
+        });
         self.server.update(|status| {
             status.pid = None;
             status.last_exit = last_exit;

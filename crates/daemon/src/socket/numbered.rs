@@ -54,9 +54,12 @@ impl Connection {
 /// What is to come of a state.
 fn members(status: &Status) -> StatusMembers {
     let is_offline = status.state == State::Offline;
+    let last_exit = status.last_exit.as_ref().filter(|_| is_offline);
     StatusMembers {
         kill_at: status.kill_at_ms.filter(|_| status.state == State::Stopping),
-        exit: status.last_exit.clone().filter(|_| is_offline),
+        exit: last_exit.map(|exit| exit.how.clone()),
+        crashed: last_exit.is_some_and(|exit| exit.crashed),
+        ended_at: last_exit.map(|exit| exit.at_ms),
         restart_at: status.restart_at_ms.filter(|_| is_offline),
     }
 }

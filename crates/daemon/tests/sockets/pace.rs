@@ -18,11 +18,14 @@ fn flood() -> String {
 /// A viewer that never reads is let go in bounded time, and the game's output is whole all the same.
 #[tokio::test]
 async fn a_viewer_that_never_reads_is_let_go() {
+    let mut journal = Journal::listen();
     let node = node(&flood(), |config| config.write_timeout = Duration::from_millis(500)).await;
     let mut stuck = connect(&node, 600).await;
     let mut reading = running(&node).await;
     say(&mut reading, "send command", "go").await;
     until(&mut reading, event("console output", "all done")).await;
+    // One that begins to read before its time is over is not let go.
+    journal.wait_for(&["connection closed", "not reading"]).await;
     // The stuck one finds what was buffered, and then the end.
     rest(&mut stuck).await;
     finish(node, reading).await;

@@ -142,7 +142,7 @@ impl Power {
     }
 
     fn ended_as_asked(&mut self, exit: Exit, in_grace: bool, out: &mut Vec<Effect>) {
-        self.last_exit = Some(exit);
+        (self.last_exit, self.has_crashed) = (Some(exit), false);
         self.enter(Phase::Offline { restart_at_ms: None }, out);
         // The process' holder keeps the grace as well, and is often the first to act when it is over.
         if in_grace && exit.kind == ExitKind::Signal(SIGKILL) {
@@ -154,7 +154,7 @@ impl Power {
     }
 
     fn ended_by_itself(&mut self, now_ms: u64, launched_ms: u64, exit: Exit, out: &mut Vec<Effect>) {
-        self.last_exit = Some(exit);
+        (self.last_exit, self.has_crashed) = (Some(exit), !self.settings.is_success(&exit));
         self.enter(Phase::Offline { restart_at_ms: None }, out);
         if now_ms.saturating_sub(launched_ms) >= self.settings.crash.stable_after_ms() {
             self.crashes_in_a_row = 0;

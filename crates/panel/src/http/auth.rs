@@ -84,7 +84,7 @@ pub(crate) async fn link(State(app): State<App>, request: Request) -> Answer<Res
 )]
 pub(crate) async fn logout(Account(call): Account) -> Answer<Response> {
     let Proof::Session { session, .. } = &call.proof else { return Err(Problem::Unauthenticated) };
-    call.app.store.end_session(&session.digest).await?;
+    call.app.store.end_session(session).await?;
     Ok(goodbye(&call))
 }
 
@@ -94,7 +94,7 @@ pub(crate) async fn logout(Account(call): Account) -> Answer<Response> {
     responses((status = 204, description = "All sessions have ended."), (status = "4XX", body = ErrorBody)),
 )]
 pub(crate) async fn logout_everywhere(Account(call): Account) -> Answer<Response> {
-    call.app.store.end_sessions(call.user.uuid, None).await?;
+    call.app.store.end_sessions(call.user.uuid).await?;
     call.app.record(&call.actor(), None, "auth:logout-everywhere", Value::Null).await;
     Ok(goodbye(&call))
 }

@@ -3,8 +3,9 @@
 
 use axum::body::Body;
 use axum::extract::RawQuery;
-use axum::http::{HeaderValue, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use wire::api::{ErrorBody, Item, List};
 use wire::history::{ConsoleLines, ConsoleMatches, Run, StatsHistory};
 use wire::token::permission;
@@ -79,6 +80,7 @@ async fn hand_on(at: &AtServer, what: &str, query: Option<String>) -> Answer<Res
     if query.len() > QUERY_BYTES_MAX {
         return Err(Problem::BadRequest("The query is too long.".to_owned()));
     }
+    let turn = at.call.app.readers.turn(at.call.user.uuid).await.ok_or(Problem::Throttled)?;
     let path = format!("/api/servers/{}/{what}?{query}", at.server.uuid);
     let answer = at.call.app.nodes.read(&at.node, &path).await.map_err(|fault| match fault {
         // Nodes of others do not have these, and one that has lost the server cannot answer either.
@@ -87,7 +89,12 @@ async fn hand_on(at: &AtServer, what: &str, query: Option<String>) -> Answer<Res
         }
         other => other.into(),
     })?;
-    let kind = answer.headers().get(header::CONTENT_TYPE).cloned();
-    let kind = kind.unwrap_or(HeaderValue::from_static("application/json"));
-    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(answer.bytes_stream())).into_response())
+    // What it is, is not the node's to say: a page from it would be a page of ours.
+    let is_text = answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/"));
+    let kind = if is_text { "text/plain; charset=utf-8" } else { "application/json" };
+    let stream = answer.bytes_stream().map(move |chunk| {
+        let _held = &turn;
+        chunk
+    });
+    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(stream)).into_response())
 }

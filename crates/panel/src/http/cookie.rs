@@ -11,9 +11,10 @@ const NAME: &str = "quarterdeck_session";
 
 /// The session secret a browser sends, if it sends one.
 pub(crate) fn session_secret(headers: &HeaderMap) -> Option<SessionSecret> {
-    let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut cookies = texts.flat_map(|text| Cookie::split_parse(text.to_owned())).flatten();
-    cookies.find(|cookie| cookie.name() == NAME).and_then(|cookie| SessionSecret::of(cookie.value()))
+    // Other programs of this host send theirs here too, with whatever bytes in them.
+    let texts = headers.get_all(header::COOKIE).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let cookies = texts.flat_map(|text| Cookie::split_parse(text.into_owned())).flatten();
+    cookies.filter(|cookie| cookie.name() == NAME).find_map(|cookie| SessionSecret::of(cookie.value()))
 }
 
 /// Hands a browser a session's secret. With `secure` it sends it over TLS only.

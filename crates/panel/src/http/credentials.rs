@@ -39,7 +39,7 @@ pub(crate) async fn change_password(Account(call): Account) -> Answer<StatusCode
     }
     let hash = call.app.new_password_hash(new.unwrap_or_default()).await?;
     let this = match &call.proof {
-        Proof::Session { session, .. } => Some(session.digest.as_str()),
+        Proof::Session { session, .. } => Some(session),
         Proof::Key(_) => None,
     };
     call.app.store.set_password(call.user.uuid, &hash, this).await?;

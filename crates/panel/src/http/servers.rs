@@ -144,6 +144,8 @@ pub(crate) async fn resources(at: AtServer) -> Answer<Json<Item<Resources>>> {
             uptime: usage.uptime,
         },
         last_exit: extra.last_exit,
+        crashed: extra.crashed,
+        ended_at_ms: extra.ended_at_ms,
         isolation: isolation.map(|node::Isolation { active, missing }| Isolation { active, missing }),
         unmeasured,
         restart_in_ms: extra.restart_at_ms.map(|at| at.saturating_sub(now_ms)),

@@ -3,6 +3,7 @@
 use sqlx::Sqlite;
 use wire::ids::UserId;
 
+use super::sessions::{Session, end_all};
 use super::{Columns, Result, Store};
 use crate::clock;
 use crate::secret::{self, Secret};
@@ -32,18 +33,15 @@ impl Store {
         })
     }
 
-    /// Sets a password and ends the person's sessions, all but one.
-    pub(crate) async fn set_password(&self, user: UserId, hash: &str, but: Option<&str>) -> Result<()> {
+    /// Sets a password and ends the person's sessions, all but one, and their links.
+    pub(crate) async fn set_password(&self, user: UserId, hash: &str, but: Option<&Session>) -> Result<()> {
         let mut tx = self.change().await?;
         let set = sqlx::query::<Sqlite>("UPDATE users SET password_hash = $2, updated_at = $3 WHERE uuid = $1")
             .bind(user.to_string())
             .bind(hash.to_owned())
             .bind(clock::now_ms());
         set.execute(&mut *tx).await?;
-        let end = sqlx::query::<Sqlite>("DELETE FROM sessions WHERE user_uuid = $1 AND digest <> COALESCE($2, '')")
-            .bind(user.to_string())
-            .bind(but.map(str::to_owned));
-        end.execute(&mut *tx).await?;
+        end_all(&mut tx, user, but).await?;
         tx.commit().await
     }
 

@@ -169,21 +169,20 @@ impl Store {
         Ok(Some((secret, session)))
     }
 
-    /// Ends one session.
-    pub(crate) async fn end_session(&self, digest: &str) -> Result<()> {
-        let statement = sqlx::query::<Sqlite>("DELETE FROM sessions WHERE digest = $1").bind(digest.to_owned());
+    /// Ends one session, with the secrets it had before and has got since.
+    pub(crate) async fn end_session(&self, session: &Session) -> Result<()> {
+        let statement = sqlx::query::<Sqlite>("DELETE FROM sessions WHERE user_uuid = $1 AND signed_in_at = $2")
+            .bind(session.user.to_string())
+            .bind(session.signed_in_at);
         self.write.execute(statement).await?;
         Ok(())
     }
 
-    /// Ends somebody's sessions, all or all but one.
-    pub(crate) async fn end_sessions(&self, user: UserId, but: Option<&str>) -> Result<()> {
-        let statement =
-            sqlx::query::<Sqlite>("DELETE FROM sessions WHERE user_uuid = $1 AND digest <> COALESCE($2, '')")
-                .bind(user.to_string())
-                .bind(but.map(str::to_owned));
-        self.write.execute(statement).await?;
-        Ok(())
+    /// Ends all of somebody's sessions, and what opens new ones without a password.
+    pub(crate) async fn end_sessions(&self, user: UserId) -> Result<()> {
+        let mut tx = self.change().await?;
+        end_all(&mut tx, user, None).await?;
+        tx.commit().await
     }
 
     /// Makes a link that opens a session once; its secret, which is kept nowhere. Links that were made for the same person
@@ -217,6 +216,19 @@ impl Store {
         tx.commit().await?;
         if row.int("expires_at")? <= now { Ok(None) } else { row.parsed("user_uuid").map(Some) }
     }
+}
+
+/// Ends somebody's sessions, all or all but one, and their links.
+pub(super) async fn end_all(tx: &mut super::change::Change, user: UserId, but: Option<&Session>) -> Result<()> {
+    // A session is told by its beginning: its secret may have been replaced a moment ago.
+    let sessions =
+        sqlx::query::<Sqlite>("DELETE FROM sessions WHERE user_uuid = $1 AND signed_in_at <> COALESCE($2, -1)")
+            .bind(user.to_string())
+            .bind(but.map(|session| session.signed_in_at));
+    sessions.execute(&mut **tx).await?;
+    let links = sqlx::query::<Sqlite>("DELETE FROM sign_in_links WHERE user_uuid = $1").bind(user.to_string());
+    links.execute(&mut **tx).await?;
+    Ok(())
 }
 
 fn insert(
@@ -272,6 +284,26 @@ mod tests {
         store.touch_session(&old, now).await.unwrap();
         assert!(store.session(&first, now + REPLACED_MS).await.unwrap().is_none());
         assert!(store.session(&second, now + REPLACED_MS).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_with_all_its_secrets() {
+        let (_dir, store, user) = store().await;
+        let (other, _) = store.open_session(user, &opener(), 1).await.unwrap();
+        for use_old in [true, false] {
+            let (first, session) = store.open_session(user, &opener(), 0).await.unwrap();
+            let (second, newer) = store.rotate_session(&session, &opener(), 2).await.unwrap().unwrap();
+            store.end_session(if use_old { &session } else { &newer }).await.unwrap();
+            assert!(store.session(&first, 3).await.unwrap().is_none());
+            assert!(store.session(&second, 3).await.unwrap().is_none());
+        }
+        assert!(store.session(&other, 3).await.unwrap().is_some());
+        // A change of the password asked for with the old secret keeps the new one as well.
+        let (_, session) = store.open_session(user, &opener(), 0).await.unwrap();
+        let (second, _) = store.rotate_session(&session, &opener(), 2).await.unwrap().unwrap();
+        store.set_password(user, "hash", Some(&session)).await.unwrap();
+        assert!(store.session(&second, 3).await.unwrap().is_some());
+        assert!(store.session(&other, 3).await.unwrap().is_none());
     }
 
     #[tokio::test]

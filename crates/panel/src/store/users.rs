@@ -32,6 +32,8 @@ pub struct User {
     pub language: String,
     /// May do everything.
     pub root_admin: bool,
+    /// Has a second factor.
+    pub two_factor: bool,
     /// Milliseconds since 1970.
     pub created_at: i64,
     /// Milliseconds since 1970.
@@ -91,6 +93,7 @@ fn read(row: &SqliteRow) -> Result<User> {
         last_name: row.text("last_name")?,
         language: row.text("language")?,
         root_admin: row.flag("root_admin")?,
+        two_factor: row.flag("totp_confirmed")?,
         created_at: row.int("created_at")?,
         updated_at: row.int("updated_at")?,
     })

@@ -42,3 +42,23 @@ async fn a_node_that_keeps_nothing_or_says_no_is_told_apart() {
     ground.suspend(server).await;
     assert_eq!(ground.get(&path, &ground.admin.key).await.refusal(), (409, "ServerStateConflictException".into()));
 }
+
+/// A node may be somebody else's machine: what it answers is never a page of the panel.
+#[tokio::test]
+async fn an_answer_of_a_node_is_never_a_page() {
+    let ground = Ground::new().await;
+    let server = ground.server("one", &ground.admin).await;
+    let line = format!("GET /api/servers/{server}/console/lines");
+    ground.node.answer(&line, 200, json!("<script>alert(1)</script>"));
+    let path = format!("/api/client/servers/{server}/console/lines");
+    let answer = ground.get(&path, &ground.admin.key).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/plain; charset=utf-8")));
+    for (path, kind) in
+        [(path.as_str(), "default-src 'none'; frame-ancestors 'none'"), ("/api/docs", "frame-ancestors 'none'")]
+    {
+        let answer = ground.get(path, &ground.admin.key).await;
+        assert_eq!(answer.header("content-security-policy"), Some(kind), "{path}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+    }
+    assert_eq!(ground.get("/api/client", &ground.admin.key).await.header("cache-control"), Some("no-store"));
+}

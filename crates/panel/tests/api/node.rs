@@ -57,7 +57,11 @@ async fn answer(State(script): State<Arc<Script>>, request: Request) -> Response
     let told = script.answers.lock().unwrap().get(&line).cloned();
     let (status, body) = told.unwrap_or_else(|| usual(&line));
     let status = StatusCode::from_u16(status).unwrap();
-    if body.is_null() { status.into_response() } else { (status, axum::Json(body)).into_response() }
+    match body {
+        Value::Null => status.into_response(),
+        Value::String(page) => (status, axum::response::Html(page)).into_response(),
+        body => (status, axum::Json(body)).into_response(),
+    }
 }
 
 /// What a healthy node answers.
@@ -118,7 +122,7 @@ impl ScriptedNode {
         Self { url, script, serving }
     }
 
-    /// Answers this to requests of this line from now on.
+    /// Answers this to requests of this line from now on; a string is a page.
     pub fn answer(&self, line: &str, status: u16, body: Value) {
         self.script.answers.lock().unwrap().insert(line.to_owned(), (status, body));
     }

@@ -38,7 +38,7 @@ impl Browser {
 
     fn ask(&self, method: &str, path: &str) -> Ask {
         Ask::new(method, path)
-            .header("cookie", &format!("theme=dark; {}", self.cookie))
+            .header("cookie", &format!("theme=dark; quarterdeck_session=old; {}", self.cookie))
             .header("x-csrf-token", &self.csrf)
     }
 
@@ -206,6 +206,40 @@ async fn an_administrator_who_sets_a_password_ends_the_sessions_of_the_old_one()
     let set = ground.send("PATCH", "/api/application/users/friend", &ground.admin.key, &body).await;
     assert_eq!(set.status, 200, "{}", set.text());
     assert_eq!(browser.get(&ground, "/api/client").await.status, 401);
+}
+
+/// In a browser that was left open nobody takes over the account, administrator or not.
+#[tokio::test]
+async fn an_administrators_own_password_is_not_set_without_the_one_there_is() {
+    let ground = Ground::new().await;
+    let (browser, _) = Browser::sign_in(&ground, &json!({ "user": "admin", "password": "hunter22" })).await;
+    let body = json!({ "password": "battery staple" });
+    let path = "/api/application/users/admin";
+    assert_eq!(browser.send(&ground, "PATCH", path, &body).await.refusal(), (400, "DisplayException".into()));
+    assert_eq!(ground.send("PATCH", path, &ground.admin.key, &body).await.status, 200);
+}
+
+/// Whoever had a link made before loses it with the sessions.
+#[tokio::test]
+async fn links_end_with_the_sessions() {
+    let ground = Ground::new().await;
+    ground.person("friend").await;
+    let link = async || {
+        let made = ground.ask("POST", "/api/application/users/friend/sign-in-link", &ground.admin.key).await;
+        made.json()["attributes"]["url"].as_str().unwrap().split_once('#').unwrap().1.to_owned()
+    };
+    let open = async |token: String| {
+        Ask::new("POST", "/api/auth/link").json(&json!({ "token": token })).of(&ground.router).await.status
+    };
+    let browser = Browser::of(&ground, "friend").await;
+    let before = link().await;
+    let body = json!({ "current_password": PASSWORD, "password": PASSWORD, "password_confirmation": PASSWORD });
+    assert_eq!(browser.send(&ground, "PUT", "/api/client/account/password", &body).await.status, 204);
+    assert_eq!(open(before).await, 401);
+    let before = link().await;
+    assert_eq!(browser.send(&ground, "POST", "/api/auth/logout-everywhere", &json!({})).await.status, 204);
+    assert_eq!(open(before).await, 401);
+    assert_eq!(open(link().await).await, 200);
 }
 
 #[tokio::test]

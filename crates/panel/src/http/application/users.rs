@@ -11,7 +11,7 @@ use wire::application::{UpdateUser, User as UserBody, UserRequest};
 use super::resource_meta;
 use crate::app::is_taken_for_an_id;
 use crate::clock::iso;
-use crate::http::caller::{Admin, Call};
+use crate::http::caller::{Admin, Call, Proof};
 use crate::http::fields::Fields;
 use crate::http::page::{Asked, paged_rows};
 use crate::http::path::Path;
@@ -36,7 +36,7 @@ fn show(user: User) -> Item<UserBody> {
         last_name: user.last_name,
         language: user.language,
         root_admin: user.root_admin,
-        two_factor: false,
+        two_factor: user.two_factor,
         created_at: iso(user.created_at),
         updated_at: iso(user.updated_at),
     };
@@ -123,6 +123,11 @@ pub(crate) async fn update(Admin(call): Admin, Path(id): Path<String>) -> Answer
         let text = "You cannot take your own administrator's rights: let another administrator do it.".to_owned();
         return Err(Problem::Rule("DisplayException", text));
     }
+    // A session is not enough for that: somebody may have left a browser open.
+    if id == call.user.uuid && password.is_some() && matches!(call.proof, Proof::Session { .. }) {
+        let text = "Change your own password with PUT /api/client/account/password, which asks for the one you have.";
+        return Err(Problem::Rule("DisplayException", text.to_owned()));
+    }
     let store = &call.app.store;
     let hash = hashed(&call, password).await?;
     let has_new_password = hash.is_some();
@@ -135,7 +140,7 @@ pub(crate) async fn update(Admin(call): Admin, Path(id): Path<String>) -> Answer
     let changed = store.change_user(id, hash, edit).await?;
     let (user, notices) = changed.ok_or(Problem::NotFound)?;
     if has_new_password {
-        store.end_sessions(id, None).await?;
+        store.end_sessions(id).await?;
     }
     call.app.outbox.first_try(&notices).await;
     let metadata = json!({ "username": user.username, "uuid": user.uuid });
