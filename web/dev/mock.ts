@@ -35,6 +35,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   if (url.pathname.startsWith("/api/auth/") || url.pathname.startsWith("/api/client/account")) return account(url.pathname, request, body, response);
   if (!session) return fail(response, 401, "AuthenticationException", "Unauthenticated.");
   if (request.method !== "GET" && request.headers["x-csrf-token"] !== session.csrf) return fail(response, 403, "CsrfTokenMismatch", "CSRF token mismatch.");
+  if (url.pathname.startsWith("/api/application/") && trouble.guest) return fail(response, 403, "AuthorizationException", "This action is unauthorized.");
   return serverRoutes(games, url, request, body, response, session.user.uuid);
 }
 

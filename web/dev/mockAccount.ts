@@ -1,6 +1,7 @@
 // The mock's people: sign-in, session cookie, password, two-factor and API keys, all in memory.
 import { randomBytes, randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { trouble } from "./mockSocket";
 
 interface MockSession {
   csrf: string;
@@ -53,7 +54,7 @@ function enter(response: ServerResponse): void {
 }
 
 function describe(response: ServerResponse, session: MockSession): void {
-  envelope(response, "session", { ...session, expires_at: new Date(Date.now() + 1.2e9).toISOString(), must_set_password: mustSetPassword });
+  envelope(response, "session", { ...session, user: { ...session.user, admin: !trouble.guest }, expires_at: new Date(Date.now() + 1.2e9).toISOString(), must_set_password: mustSetPassword });
 }
 
 export function account(path: string, request: IncomingMessage, body: Body, response: ServerResponse): void {

@@ -39,6 +39,8 @@ export class MockGame {
   startedAt = 0;
   killAt: number | null = null;
   lastExit: string | null = null;
+  crashed = false;
+  endedAt: number | null = null;
   restartAt: number | null = null;
   rx = 0;
   tx = 0;
@@ -154,7 +156,8 @@ export class MockGame {
   start(): void {
     this.clear();
     this.restartAt = null;
-    this.lastExit = null;
+    this.lastExit = this.endedAt = null;
+    this.crashed = false;
     this.hung = false;
     this.startedAt = Date.now();
     this.runs.unshift({ id: String(this.runs.length + 1), started_at: this.startedAt, ended_at: null, first_line: this.next, end_line: null, exit: null });
@@ -183,7 +186,9 @@ export class MockGame {
     const run = this.runs[0];
     if (run && !run.ended_at) Object.assign(run, { ended_at: Date.now(), end_line: this.next, exit });
     this.killAt = null;
-    this.lastExit = crashed ? exit : null;
+    this.lastExit = exit;
+    this.crashed = crashed;
+    this.endedAt = Date.now();
     if (crashed) {
       const wait = 2_000 * 2 ** this.crashes++;
       this.restartAt = this.crashes > 5 ? null : Date.now() + Math.max(wait, 6_000);
@@ -205,7 +210,7 @@ export class MockGame {
       args: [this.state],
       at: Date.now(),
       ...(this.state === "stopping" && this.killAt ? { kill_at: this.killAt } : {}),
-      ...(this.state === "offline" && this.lastExit ? { exit: this.lastExit } : {}),
+      ...(this.state === "offline" && this.lastExit ? { exit: this.lastExit, ended_at: this.endedAt, ...(this.crashed ? { crashed: true } : {}) } : {}),
       ...(this.restartAt ? { restart_at: this.restartAt } : {}),
     };
   }

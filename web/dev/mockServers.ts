@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { sanitise } from "../src/lib/sanitise";
 import { done, envelope, fail, json, list } from "./mockAccount";
 import { type Action, MockGame, sampleAt } from "./mockGame";
-import { seek, tokens } from "./mockSocket";
+import { seek, tokens, trouble } from "./mockSocket";
 
 type Body = Record<string, unknown>;
 
@@ -30,7 +30,7 @@ function describe(game: MockGame): Body {
   return {
     object: "server",
     attributes: {
-      uuid: game.uuid, identifier: game.uuid.slice(0, 8), name: game.name, description: game.description, is_suspended: false, status: null,
+      uuid: game.uuid, identifier: game.uuid.slice(0, 8), name: game.name, description: game.description, is_suspended: trouble.suspended === game.name, status: null,
       server_owner: true, known_commands: game.id === 1 ? TEMPLATES[0]?.commands : undefined,
       relationships: {
         allocations: {
@@ -39,7 +39,7 @@ function describe(game: MockGame): Body {
         },
       },
     },
-    meta: { is_server_owner: true, user_permissions: ["*"] },
+    meta: { is_server_owner: true, user_permissions: trouble.rights ?? ["*"] },
   };
 }
 
@@ -48,11 +48,15 @@ export function serverRoutes(games: MockGame[], url: URL, request: IncomingMessa
   const method = request.method ?? "GET";
   if (path === "/api/client") {
     const search = (url.searchParams.get("filter[*]") ?? "").toLowerCase();
-    const found = games.filter((game) => game.name.toLowerCase().includes(search)).map(describe);
+    const found = games.filter((game) => game.name !== trouble.gone && game.name.toLowerCase().includes(search)).map(describe);
     return json(response, 200, { object: "list", data: found, meta: { pagination: { total: found.length, total_pages: 1, current_page: 1, per_page: 50, count: found.length, links: {} } } });
   }
   if (path === "/api/client/permissions") return envelope(response, "system_permissions", { permissions: PERMISSIONS });
   if (path === "/api/application/templates") return list(response, "template", TEMPLATES);
+  if (path === "/api/application/servers" && method === "GET") return list(response, "server", games.filter((game) => game.name.includes(url.searchParams.get("filter[name]") ?? "")).map((game) => ({ name: game.name })));
+  if (/^\/api\/application\/users\/[^/]+\/sign-in-link$/.test(path) && method === "POST") {
+    return envelope(response, "sign_in_link", { url: `http://${request.headers.host ?? ""}/link#welcome`, expires_at: new Date(Date.now() + 8.64e7).toISOString() });
+  }
   if (path === "/api/application/servers" && method === "POST") {
     if (String(body.name ?? "").trim() === "") return fail(response, 422, "ValidationException", "The name field is required.", "name");
     const game = new MockGame(games.length + 1, String(body.name), String(body.description ?? ""), 1_500, 0);
@@ -62,7 +66,7 @@ export function serverRoutes(games: MockGame[], url: URL, request: IncomingMessa
   }
   const [, id, rest = ""] = /^\/api\/client\/servers\/([^/]+)(\/.*)?$/.exec(path) ?? [];
   const game = games.find((one) => one.uuid === id || one.uuid.startsWith(`${id}-`));
-  if (!game) return fail(response, 404, "NotFoundHttpException", "The requested resource could not be found on this panel.");
+  if (!game || trouble.gone === game.name) return fail(response, 404, "NotFoundHttpException", "The requested resource could not be found on this panel.");
   const record = (event: string, properties: Body) =>
     activity.unshift({ id: randomUUID(), event, ip: "127.0.0.1", is_api: false, description: null, properties, has_additional_metadata: false, batch: null, timestamp: new Date().toISOString() });
 
@@ -70,11 +74,12 @@ export function serverRoutes(games: MockGame[], url: URL, request: IncomingMessa
   if (rest === "/resources") {
     const stats = game.stats() as { memory_bytes: number; cpu_absolute: number; disk_bytes: number; uptime: number; network: { rx_bytes: number; tx_bytes: number } };
     return envelope(response, "stats", {
-      current_state: game.state, is_suspended: false, last_exit: game.lastExit, restart_in_ms: game.restartAt ? Math.max(0, game.restartAt - Date.now()) : null,
+      current_state: game.state, is_suspended: trouble.suspended === game.name, last_exit: game.lastExit, ...(game.crashed ? { crashed: true } : {}), ended_at_ms: game.endedAt, restart_in_ms: game.restartAt ? Math.max(0, game.restartAt - Date.now()) : null,
       resources: { cpu_absolute: stats.cpu_absolute, memory_bytes: stats.memory_bytes, memory_limit_bytes: 1_073_741_824, disk_bytes: stats.disk_bytes, network_rx_bytes: stats.network.rx_bytes, network_tx_bytes: stats.network.tx_bytes, uptime: stats.uptime },
     });
   }
   if (rest === "/websocket") {
+    if (trouble.suspended === game.name) return fail(response, 409, "ServerStateConflictException", "This server is suspended. Ask an administrator.");
     const token = randomBytes(12).toString("hex");
     tokens.set(token, { server: game.uuid, user, ends: Date.now() + TOKEN_TTL_MS });
     return json(response, 200, { data: { token, socket: `ws://${request.headers.host ?? ""}/api/servers/${game.uuid}/ws` } });

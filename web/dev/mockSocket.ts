@@ -11,9 +11,17 @@ export interface Trouble {
   refused: boolean;
   /** The subprotocol is not known. */
   plain: boolean;
+  /** The name of a server that an administrator has blocked. */
+  suspended: string;
+  /** The name of a server that is not shared any more. */
+  gone: string;
+  /** What the visitor may do, when not everything. */
+  rights: string[] | null;
+  /** The visitor is no administrator. */
+  guest: boolean;
 }
 
-export const trouble: Trouble = { frozen: false, refused: false, plain: false };
+export const trouble: Trouble = { frozen: false, refused: false, plain: false, suspended: "", gone: "", rights: null, guest: false };
 export const tokens = new Map<string, { server: string; user: string; ends: number }>();
 const sockets = new Set<WebSocket>();
 

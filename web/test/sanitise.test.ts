@@ -27,6 +27,11 @@ describe("what a progress bar painted last", () => {
     ["done\r", "done"],
     ["abc\rx", "x"],
     ["12\b\b34", "34"],
+    ["old text\r\x1b[Knew", "new"],
+    ["old text\r\x1b[K", ""],
+    ["old text\x1b[2K\rnew", "new"],
+    ["kept\r\x1b[0m", "kept"],
+    ["kept\x1b[K", "kept"],
   ])("%j", (raw, plain) => expect(sanitise(raw).plain).toBe(plain));
 
   test("colours hold across a repaint", () => {

@@ -3,7 +3,9 @@ import { describe, expect, test } from "vitest";
 import { waitMs } from "../src/lib/backoff";
 import { complete, names } from "../src/lib/complete";
 import { CommandHistory, HISTORY_MAX } from "../src/lib/history";
-import { change, has, others, RIGHTS } from "../src/lib/rights";
+import { logText } from "../src/lib/logFile";
+import { change, changeOne, has, others, partOf, RIGHTS } from "../src/lib/rights";
+import { formatMoment } from "../src/lib/times";
 import { formatBytes, formatDuration, Series } from "../src/lib/stats";
 
 class Memory {
@@ -87,9 +89,47 @@ test("rights in words keep permissions that have none", () => {
   const given = change(["websocket.connect", "backup.read"], type, true);
   expect(given).toEqual(["websocket.connect", "backup.read", "control.console"]);
   expect(has(given, type)).toBe(true);
-  expect(others(given)).toBe(1);
+  expect(others(given)).toEqual(["backup.read"]);
   expect(change(given, see, false)).toEqual(["backup.read", "control.console"]);
   expect(has(["*"], see)).toBe(true);
+});
+
+test("a right that is only part of a group is named and can be taken", () => {
+  const power = RIGHTS.find((right) => right.name === "power");
+  if (!power) throw new Error("no rights");
+  const held = ["control.console", "control.start"];
+  expect(has(held, power)).toBe(false);
+  expect(partOf(held, power)).toEqual(["control.start"]);
+  expect(partOf(change(held, power, true), power)).toEqual([]);
+  expect(changeOne(held, "control.start", false)).toEqual(["control.console"]);
+  expect(changeOne(held, "control.start", true)).toEqual(held);
+});
+
+test("the downloaded log has times, marks and what a terminal shows in the end", () => {
+  const at = Date.UTC(2026, 10, 24, 13, 9, 58, 123);
+  const line = (seq: number, kind: "output" | "input" | "notice", text: string) => ({ seq, at, kind, text, user: null });
+  const lines = [
+    line(0, "output", "Generating the world: 2%\rGenerating the world: 4%\r"),
+    line(1, "input", "\x1b[2m> say hi\x1b[0m"),
+    line(2, "input", "list"),
+    line(9, "notice", "The server has stopped."),
+    line(10, "output", "x".repeat(20_000)),
+  ];
+  const when = "2026-11-24T13:09:58.123Z";
+  expect(logText({ lines, gaps: [{ from: 3, to: 9, reason: "no longer kept" }] }).split("\n")).toEqual([
+    `${when} Generating the world: 4%`,
+    `${when} › say hi`,
+    `${when} › list`,
+    "[lines 3 to 8 cannot be shown: no longer kept]",
+    `${when} [Quarterdeck Daemon] The server has stopped.`,
+    `${when} ${"x".repeat(20_000)}`,
+    "",
+  ]);
+});
+
+test("moments are written in one way, with 24 hours", () => {
+  expect(formatMoment(Date.UTC(2026, 0, 2, 15, 4, 5), "utc")).toBe("2026-01-02 15:04:05Z");
+  expect(formatMoment(new Date(2026, 0, 2, 15, 4, 5).getTime())).toBe("2026-01-02 15:04:05");
 });
 
 test("back-off grows to 20 s and is spread", () => {

@@ -114,6 +114,22 @@ describe("a broken link", () => {
     expect(world.state).toMatchObject({ name: "connecting", hop: "socket" });
   });
 
+  test("a wait that was asked for is not cut short by looking at the page, only by a person", async () => {
+    const world = new FakeWorld();
+    world.answer = () => Promise.reject(new CredentialsFault("panel", "suspended", false, 60_000));
+    world.connection.open();
+    await world.settle();
+    const { asked } = world;
+    world.connection.poke();
+    await world.pass(59_000);
+    expect(world.asked).toBe(asked);
+    await world.pass(1_000);
+    expect(world.asked).toBe(asked + 1);
+    world.connection.poke(true);
+    await world.settle();
+    expect(world.asked).toBe(asked + 2);
+  });
+
   test("backs off, and only a connection that held starts from the beginning", async () => {
     const world = new FakeWorld();
     const waits: number[] = [];

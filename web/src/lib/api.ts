@@ -33,6 +33,9 @@ export interface Resources {
   current_state: ServerState;
   is_suspended: boolean;
   last_exit: string | null;
+  /** Whether that exit was a crash. Older panels do not tell. */
+  crashed?: boolean;
+  ended_at_ms?: number | null;
   restart_in_ms: number | null;
   resources: {
     cpu_absolute: number;
@@ -119,6 +122,9 @@ export interface StatsHistory {
   samples: { at: number; cpu: number; memory: number; memory_limit: number; rx: number; tx: number; disk: number }[];
 }
 
+/** How long a console waits before it asks again for a server that is suspended. */
+const BLOCKED_RETRY_MS = 60_000;
+
 const at = (server: string, rest: string) => `/api/client/servers/${encodeURIComponent(server)}${rest}`;
 
 function query(values: Record<string, string | number | undefined>): string {
@@ -169,11 +175,18 @@ export const api = {
   power: (id: string, signal: PowerAction) => post<void>(at(id, "/power"), { signal }),
   command: (id: string, command: string) => post<void>(at(id, "/command"), { command }),
   templates: async () => (await get<{ data: Envelope<Template>[] }>("/api/application/templates?per_page=100")).data.map((one) => one.attributes),
+  /** Whether a server has exactly this name, whoever it belongs to. For administrators. */
+  nameTaken: async (name: string) => {
+    const list = await get<{ data: Envelope<{ name: string }>[] }>(`/api/application/servers${query({ "filter[name]": name, per_page: 100 })}`);
+    return list.data.some((one) => one.attributes.name === name);
+  },
+  /** A link that signs somebody in once. For administrators. */
+  signInLink: async (user: string) =>
+    (await post<Envelope<{ url: string; expires_at: string }>>(`/api/application/users/${encodeURIComponent(user)}/sign-in-link`)).attributes,
   createServer: async (body: Record<string, unknown>) => (await post<Envelope<{ identifier: string }>>("/api/application/servers", body)).attributes,
 
   lines: async (id: string, range: { after?: number; before?: number; limit: number }) =>
     (await get<Envelope<LinePage>>(at(id, `/console/lines${query(range)}`))).attributes,
-  linesAddress: (id: string, range: { after?: number; before?: number; limit: number }) => at(id, `/console/lines${query({ ...range, format: "text" })}`),
   search: async (id: string, q: string, options: { before?: number; limit?: number; matchCase?: boolean }) =>
     (
       await get<Envelope<MatchPage>>(
@@ -206,7 +219,10 @@ export const api = {
     } catch (fault) {
       if (!(fault instanceof ApiFault)) throw fault;
       const node = fault.code === "DaemonConnectionException";
-      const final = fault.status === 401 || fault.status === 403 || fault.status === 404;
+      // Only an administrator ends it, so it is looked at now and then; an installation, also a 409, ends by itself.
+      if (fault.status === 409 && /suspended/i.test(fault.message)) throw new CredentialsFault("panel", "suspended", false, BLOCKED_RETRY_MS);
+      if (fault.status === 404) throw new CredentialsFault("token", "gone", true);
+      const final = fault.status === 401 || fault.status === 403;
       const hop = fault.status === 0 || (fault.status >= 500 && !node) ? "panel" : node ? "node" : "token";
       throw new CredentialsFault(hop, fault.status === 0 ? "unreachable" : fault.message, final, fault.retryAfterMs);
     }

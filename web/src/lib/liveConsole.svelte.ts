@@ -1,7 +1,8 @@
 // One server's console as a page holds it: the connection, its lines, and what is known of the server, ready to be shown.
 import { api } from "./api";
 import { names } from "./complete";
-import { clean, HELD_LINES_MAX, LINES_MAX, LineStore, seam } from "./console";
+import { HELD_LINES_MAX, LINES_MAX, LineStore, seam } from "./console";
+import { marked } from "./marked";
 import type { PowerAction, Receipt, ServerState, Stats } from "./protocol";
 import type { LinkState, Listener, World } from "./link";
 import { Connection } from "./socket";
@@ -11,10 +12,12 @@ const OLDER_LINES = 1_000;
 /** Below this, "behind" is only the next batch on its way. */
 const BEHIND_MIN = 50;
 const NAMES_MAX = 200;
+const CRASH_LINES = 10;
 
 export interface Crash {
   exit: string;
-  at: number;
+  /** When it ended; null where that is not told. */
+  at: number | null;
   restartAt: number | null;
   lines: string[];
 }
@@ -39,7 +42,13 @@ export class LiveConsole {
   power = $state<ServerState | null>(null);
   killAt = $state<number | null>(null);
   restartAt = $state<number | null>(null);
+  /** Whether the last run ended in a crash, also when the banner about it was closed. */
+  crashed = $state(false);
   crash = $state.raw<Crash | null>(null);
+  /** An administrator has blocked the server. */
+  suspended = $state(false);
+  /** It was deleted, or this visitor may not see it any more. */
+  gone = $state(false);
   stats = $state.raw<Stats | null>(null);
   behind = $state(0);
   /** True once the history is here: before that nothing is painted. */
@@ -48,6 +57,7 @@ export class LiveConsole {
   /** The oldest number the server keeps, when it is known. */
   private oldestKept: number | null = null;
   private loadingOlder = false;
+  private dismissedAt: number | null = null;
   private readonly names = new Set<string>();
   private readonly watchers = new Set<() => void>();
   private readonly sampled = new Set<(stats: Stats) => void>();
@@ -103,7 +113,13 @@ export class LiveConsole {
     return [...this.names];
   }
 
+  /** What is shown was true once: the connection is lost. */
+  get stale(): boolean {
+    return this.power !== null && this.link.name !== "live";
+  }
+
   dismissCrash(): void {
+    this.dismissedAt = this.crash?.at ?? null;
     this.crash = null;
   }
 
@@ -140,6 +156,11 @@ export class LiveConsole {
       link: (state) => {
         this.link = state;
         if (state.name === "ended") this.ready = true;
+        if (state.name === "live") this.suspended = this.gone = false;
+        if (state.name === "waiting" && state.reason === "suspended") this.suspended = true;
+        if (state.name === "ended" && (state.reason === "gone" || state.reason === "deleted" || state.reason === "server deleted")) this.gone = true;
+        // Of what cannot be seen any more nothing is known; of what is only unreachable, the last state is.
+        if (state.name === "ended" || this.suspended) this.forget();
       },
       newest: () => this.store.newest,
       line: (line) => {
@@ -183,19 +204,26 @@ export class LiveConsole {
     this.power = event.state;
     this.killAt = event.killAt;
     this.restartAt = event.restartAt;
-    if (event.state === "running" || event.state === "starting") this.crash = null;
-    if (event.state === "offline" && event.exit !== null) {
-      const at = event.at ?? Date.now();
-      this.crash = { exit: event.exit, at, restartAt: event.restartAt, lines: [] };
+    // How a run ended is told after a normal stop as well; only a crash is worth a banner.
+    this.crashed = event.state === "offline" && event.crashed;
+    if (!this.crashed) this.crash = null;
+    else if (event.endedAt === null || event.endedAt !== this.dismissedAt) {
+      const crash = { exit: event.exit ?? "", at: event.endedAt, restartAt: event.restartAt, lines: [] };
+      this.crash = crash;
       // The status may overtake the last lines of the game by a moment.
-      setTimeout(() => this.fillCrash(at), 400);
+      setTimeout(() => this.fillCrash(crash), 400);
     }
   }
 
-  private fillCrash(at: number): void {
-    if (!this.crash || this.crash.at !== at) return;
-    const lines = this.store.entries().slice(-40).filter((entry) => entry.type === "line" && entry.kind === "output");
-    this.crash = { ...this.crash, lines: lines.slice(-8).map((entry) => clean(entry).plain) };
+  private fillCrash(crash: Crash): void {
+    if (this.crash !== crash) return;
+    const lines = this.store.entries().filter((entry) => entry.type === "line").slice(-CRASH_LINES);
+    this.crash = { ...crash, lines: lines.map(marked) };
+  }
+
+  private forget(): void {
+    this.power = this.stats = this.crash = this.killAt = this.restartAt = null;
+    this.crashed = false;
   }
 
   private plain(text: string): void {

@@ -1,21 +1,25 @@
 // The list's live values: state, usage and last line of each server, asked for at a pace that leaves the limits alone.
 import { api, type Resources, type Server } from "./api";
 import { ApiFault } from "./http";
-import { sanitise } from "./sanitise";
+import { markedText } from "./marked";
 
 /** The panel allows 720 requests a minute; a page that is only looked at takes at most a sixth of it. */
 const REQUESTS_PER_MINUTE_MAX = 120;
 const ROUND_MS_MIN = 5_000;
+const BLOCKED_MS = 60_000;
 
 export interface Glance {
   resources: Resources | null;
   lastLine: string | null;
+  /** What stands here was seen before the connection was lost. */
+  stale: boolean;
 }
 
 export class Overview {
   glances = $state<Record<string, Glance>>({});
   private servers: readonly Server[] = [];
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly blocked = new Map<string, number>();
   private stopped = false;
   private round = 0;
 
@@ -52,11 +56,24 @@ export class Overview {
 
   private async one(server: Server): Promise<void> {
     const before = this.glances[server.identifier];
+    // A blocked server is refused each time: it is looked at now and then only.
+    if (before?.resources?.is_suspended ?? server.suspended) {
+      const last = this.blocked.get(server.uuid) ?? 0;
+      if (Date.now() - last < BLOCKED_MS) return;
+      this.blocked.set(server.uuid, Date.now());
+    }
+    let stale = false;
     const [resources, page] = await Promise.all([
-      api.resources(server.identifier).catch((fault: unknown) => (fault instanceof ApiFault && fault.status === 429 ? (before?.resources ?? null) : null)),
+      api.resources(server.identifier).catch((fault: unknown) => {
+        // A refusal says that there is nothing to see; silence says nothing, so the last that was seen stays.
+        if (!(fault instanceof ApiFault) || (fault.status !== 429 && fault.status !== 0 && fault.status < 500)) return null;
+        const last = before?.resources ?? null;
+        stale = last !== null && (fault.status !== 429 || (before?.stale ?? false));
+        return last;
+      }),
       api.lines(server.identifier, { limit: 1 }).catch(() => null),
     ]);
     const line = page?.lines[page.lines.length - 1];
-    this.glances[server.identifier] = { resources, lastLine: line ? sanitise(line.text).plain.trim() : (before?.lastLine ?? null) };
+    this.glances[server.identifier] = { resources, lastLine: line ? markedText(line.kind, line.text).trim() : (before?.lastLine ?? null), stale };
   }
 }

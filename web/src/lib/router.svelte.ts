@@ -6,7 +6,8 @@ export type Route =
   | { page: "wall" }
   | { page: "account" }
   | { page: "login" }
-  | { page: "link" };
+  | { page: "link" }
+  | { page: "lost" };
 
 export const TABS = ["console", "graphs", "people", "activity"] as const;
 export type Tab = (typeof TABS)[number];
@@ -14,10 +15,11 @@ export type Tab = (typeof TABS)[number];
 export function parse(path: string): Route {
   const [first = "", id = "", tab = ""] = path.split("/").filter((part) => part !== "");
   if (first === "servers" && id !== "") {
-    return { page: "server", id: decodeURIComponent(id), tab: (TABS as readonly string[]).includes(tab) ? (tab as Tab) : "console" };
+    const known = TABS.find((one) => one === (tab || TABS[0]));
+    return known ? { page: "server", id: decodeURIComponent(id), tab: known } : { page: "lost" };
   }
   if (first === "wall" || first === "account" || first === "login" || first === "link") return { page: first };
-  return { page: "servers" };
+  return { page: first === "" || first === "servers" ? "servers" : "lost" };
 }
 
 class Router {

@@ -18,17 +18,28 @@ export interface Clean {
   plain: string;
 }
 
-export function sanitise(raw: string): Clean {
+export function sanitise(raw: string, most = SHOWN_CHARS_MAX): Clean {
   let ansi = "";
   let plain = "";
   let column = 0;
   let coloured = false;
   // Colours that hold at the start of the part after a bare CR: progress bars colour once and repaint often.
   let pen = "";
-  const end = Math.min(raw.length, SHOWN_CHARS_MAX);
+  // A bare CR was read: the next character is painted over the line, or an erase sequence clears it.
+  let restart = false;
+  const clear = () => {
+    ansi = pen;
+    plain = "";
+    column = 0;
+    restart = false;
+  };
+  const end = Math.min(raw.length, most);
+  let painted = raw.length;
+  while (painted > 0 && raw.charCodeAt(painted - 1) === 0x0d) painted--;
   let at = 0;
   while (at < end) {
     const code = raw.charCodeAt(at);
+    if (restart && prints(code)) clear();
     if (code >= 0x20 && code < 0x7f) {
       ansi += raw[at];
       plain += raw[at];
@@ -36,6 +47,11 @@ export function sanitise(raw: string): Clean {
       at++;
     } else if (code === ESC || code === 0x9b) {
       const sequence = skip(raw, at);
+      // All of the line, or from its beginning to its end. What is erased in part stays: lines have no cursor here.
+      if (raw[sequence.end - 1] === "K") {
+        const part = /(\d*)K$/.exec(raw.slice(at, sequence.end))?.[1];
+        if (part === "2" || (restart && (part === "" || part === "0"))) clear();
+      }
       at = sequence.end;
       if (sequence.sgr !== null) {
         const safe = sgr(sequence.sgr);
@@ -53,15 +69,11 @@ export function sanitise(raw: string): Clean {
       at++;
     } else if (code === 0x0d) {
       at++;
-      // A bare CR repaints the line: what counts is what was painted last. A CR at the end repaints nothing.
-      if (/[^\r]/.test(raw.slice(at))) {
-        ansi = pen;
-        plain = "";
-        column = 0;
-      }
+      // A bare CR repaints the line: what counts is what was painted last. A CR with no text behind it repaints nothing.
+      restart = true;
     } else if (code === 0x08) {
       at++;
-      if (plain.length > 0 && ansi.endsWith(plain.slice(-1))) {
+      if (!restart && plain.length > 0 && ansi.endsWith(plain.slice(-1))) {
         ansi = ansi.slice(0, -1);
         plain = plain.slice(0, -1);
         column--;
@@ -86,6 +98,10 @@ export function sanitise(raw: string): Clean {
     plain += " …";
   }
   return { ansi: coloured ? `${ansi}\x1b[0m` : ansi, plain };
+}
+
+function prints(code: number): boolean {
+  return code === 0x09 || (code >= 0x20 && code < 0x7f) || code >= 0xa0;
 }
 
 function reorders(code: number): boolean {

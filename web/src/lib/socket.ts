@@ -48,6 +48,8 @@ export class Connection {
   private readonly requests: Requests;
   private renewing = false;
   private skipping = false;
+  /** The wait was asked for by the other side, not chosen here. */
+  private told = false;
 
   constructor(
     private readonly world: World,
@@ -78,9 +80,12 @@ export class Connection {
     this.enter({ name: "idle" });
   }
 
-  /** The page became visible, the network came back: do not wait for a timer that may have slept as well. */
-  poke(): void {
-    if (this.state.name === "waiting") this.begin();
+  /**
+   * The page became visible, the network came back: do not wait for a timer that may have slept as well. A wait that was
+   * asked for is kept, unless a person wants it `now`.
+   */
+  poke(now = false): void {
+    if (this.state.name === "waiting" && (now || !this.told || this.world.now() >= this.state.until)) this.begin();
     else if (this.state.name === "live" && this.world.now() - this.heardAt >= DEAD_MS) this.lose("socket", "silent");
   }
 
@@ -303,6 +308,7 @@ export class Connection {
   private lose(hop: Hop, reason: string, wait: number | null = null): void {
     this.drop();
     const ms = wait ?? waitMs(this.attempt, this.world.random);
+    this.told = wait !== null;
     this.attempt++;
     this.enter({ name: "waiting", hop, reason, until: this.world.now() + ms, attempt: this.attempt });
     this.cancelTimer = this.world.after(ms, () => this.begin());

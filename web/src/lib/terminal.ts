@@ -5,6 +5,7 @@ import { WebLinksAddon } from "@xterm/addon-web-links";
 import { type IBufferLine, Terminal as Xterm } from "@xterm/xterm";
 import { clean, type Entry, type LineStore, View } from "./console";
 import { darkColours, lightColours } from "./terminalColours";
+import { marked } from "./marked";
 import { styleSpansThroughCssom, whileStyling } from "./terminalStyles";
 import { formatTime, type TimeMode } from "./times";
 import { touchScroll } from "./touchScroll";
@@ -157,7 +158,7 @@ export class ConsoleTerminal {
     if (this.xterm.hasSelection()) return this.xterm.getSelection().replace(/[ \t]+$/gm, "");
     const first = this.indexAt(this.xterm.buffer.active.viewportY);
     const last = this.indexAt(this.xterm.buffer.active.viewportY + this.xterm.rows - 1);
-    return this.drawn.slice(Math.max(0, first), last + 1).map((entry) => (entry.type === "line" ? clean(entry).plain : this.options.gapText(entry))).join("\n");
+    return this.drawn.slice(Math.max(0, first), last + 1).map((entry) => (entry.type === "line" ? marked(entry) : this.options.gapText(entry))).join("\n");
   }
 
   private draw(): void {
@@ -198,7 +199,7 @@ export class ConsoleTerminal {
     if (entry.type === "gap") return `\x1b[33m┄┄ ${this.options.gapText(entry)} ┄┄\x1b[0m`;
     if (entry.kind === "input") return `\x1b[1;36m›\x1b[0m \x1b[1m${typed(entry)}\x1b[0m`;
     // What the node has to say stands among what the game prints, and is told apart from it.
-    if (entry.kind === "notice") return `\x1b[1;33mQuarterdeck:\x1b[0m \x1b[33m${clean(entry).plain}\x1b[0m`;
+    if (entry.kind === "notice") return `\x1b[1;33m[Quarterdeck Daemon]\x1b[0m \x1b[33m${clean(entry).plain}\x1b[0m`;
     return clean(entry).ansi;
   }
 
