@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { waitMs } from "../src/lib/backoff";
 import { complete, names } from "../src/lib/complete";
 import { CommandHistory, HISTORY_MAX } from "../src/lib/history";
-import { logText } from "../src/lib/logFile";
+import { logText, newest } from "../src/lib/logFile";
 import { change, changeOne, has, others, partOf, RIGHTS } from "../src/lib/rights";
 import { formatMoment } from "../src/lib/times";
 import { formatBytes, formatDuration, Series } from "../src/lib/stats";
@@ -136,4 +136,16 @@ test("back-off grows to 20 s and is spread", () => {
   expect([0, 1, 2, 3, 4, 5, 50].map((attempt) => waitMs(attempt, () => 0.5))).toEqual([1000, 2000, 4000, 8000, 16000, 20000, 20000]);
   expect(waitMs(0, () => 0)).toBe(850);
   expect(waitMs(0, () => 1)).toBe(1150);
+});
+
+test("a log of very long lines is downloaded in several answers", async () => {
+  const line = (seq: number) => ({ seq, at: 0, kind: "output" as const, text: `line ${seq}`, user: null });
+  const asked: unknown[] = [];
+  const read = (range: { after?: number; limit: number }) => {
+    asked.push(range);
+    const from = range.after === undefined ? 2 : range.after + 1;
+    return Promise.resolve({ oldest: 0, next: 7, gaps: [], lines: [line(from), line(from + 1)].filter(({ seq }) => seq < 7) });
+  };
+  expect((await newest(read)).lines.map(({ seq }) => seq)).toEqual([2, 3, 4, 5, 6]);
+  expect(asked).toEqual([{ limit: 5000 }, { after: 3, limit: 3 }, { after: 5, limit: 1 }]);
 });

@@ -27,9 +27,22 @@ function written(line: StoredLine): string {
   return `${new Date(line.at).toISOString()} ${markedText(line.kind, line.text, sanitise(line.text, Infinity).plain)}`.trimEnd();
 }
 
+/** All of the newest lines: an answer with very long ones ends before the last of them. */
+export async function newest(read: (range: { after?: number; limit: number }) => Promise<LinePage>): Promise<LinePage> {
+  const page = await read({ limit: LINES });
+  for (;;) {
+    const left = page.next - 1 - (page.lines.at(-1)?.seq ?? page.next);
+    if (left <= 0) return page;
+    const more = await read({ after: page.next - 1 - left, limit: left });
+    if (more.lines.length === 0) return page;
+    page.lines.push(...more.lines);
+    page.gaps.push(...more.gaps);
+  }
+}
+
 /** Hands the newest lines of a server to the browser as a file. */
 export async function downloadLog(server: string, name: string): Promise<void> {
-  const page = await api.lines(server, { limit: LINES });
+  const page = await newest((range) => api.lines(server, range));
   const address = URL.createObjectURL(new Blob([logText(page)], { type: "text/plain;charset=utf-8" }));
   const link = document.createElement("a");
   link.href = address;
