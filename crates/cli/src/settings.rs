@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use panel::{TOKEN_TTL_S_DEFAULT, TOKEN_TTL_S_MAX, TOKEN_TTL_S_MIN};
 use reqwest::Url;
 use serde::{Deserialize, Deserializer, de};
 
-use crate::args::host::{LogFormat, PanelSettings, Serve, TOKEN_TTL_S_MAX, TOKEN_TTL_S_MIN, parse_net};
+use crate::args::host::{LogFormat, PanelSettings, Serve, parse_net};
 use crate::fault::Fault;
 use crate::folder::read_if_there;
 
@@ -104,7 +105,7 @@ impl Settings {
 
     fn merge(written: Written, serve: &Serve, panel: &PanelSettings) -> Result<Self, String> {
         written.check()?;
-        let token_ttl_s = panel.token_ttl.or(written.token_ttl_s).unwrap_or(TOKEN_TTL_S_MIN);
+        let token_ttl_s = panel.token_ttl.or(written.token_ttl_s).unwrap_or(TOKEN_TTL_S_DEFAULT);
         if !(TOKEN_TTL_S_MIN..=TOKEN_TTL_S_MAX).contains(&token_ttl_s) {
             return Err(format!(
                 "token_ttl_s is {token_ttl_s}; it must be from {TOKEN_TTL_S_MIN} to {TOKEN_TTL_S_MAX}"
@@ -282,7 +283,7 @@ mod tests {
     fn mistakes_in_the_file_are_named() {
         for (text, named) in [
             ("listen = \"x\"", "listen"),
-            ("token_ttl_s = 5", "600 to 900"),
+            ("token_ttl_s = 5", "70 to 900"),
             ("trusted_proxies = [\"me\"]", "10.0.0.0/8"),
             ("public_url = \"panel\"", "not a panel's address"),
             ("client_per_minutes = 5", "client_per_minutes"),

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-/// Shortest life of a console token, in seconds.
-pub const TOKEN_TTL_S_MIN: u64 = 600;
+/// Shortest life of a console token, in seconds: nodes say a minute before the end that it is near.
+pub const TOKEN_TTL_S_MIN: u64 = 70;
+/// Life of a console token unless another one is set, in seconds.
+pub const TOKEN_TTL_S_DEFAULT: u64 = 600;
 /// Longest life of a console token, in seconds.
 pub const TOKEN_TTL_S_MAX: u64 = 900;
 
@@ -17,7 +19,7 @@ pub struct Config {
     pub database: PathBuf,
     /// Peers whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Life of a console token in seconds, 600 to 900.
+    /// Life of a console token in seconds, 70 to 900.
     pub token_ttl_s: u64,
     /// Requests per minute and user on `/api/client`.
     pub client_per_minute: u32,
@@ -37,7 +39,7 @@ impl Config {
         Self {
             database: database.into(),
             trusted_proxies: Vec::new(),
-            token_ttl_s: TOKEN_TTL_S_MIN,
+            token_ttl_s: TOKEN_TTL_S_DEFAULT,
             client_per_minute: 720,
             application_per_minute: 240,
             websocket_per_minute: 30,

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use wire::ids::{ServerId, UserId};
 
 pub use app::provision::NewServer;
-pub use config::{Config, TOKEN_TTL_S_MAX, TOKEN_TTL_S_MIN};
+pub use config::{Config, TOKEN_TTL_S_DEFAULT, TOKEN_TTL_S_MAX, TOKEN_TTL_S_MIN};
 pub use store::StoreError;
 pub use store::users::User;
 

@@ -5,12 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
+use panel::{TOKEN_TTL_S_MAX, TOKEN_TTL_S_MIN};
 use serde::Deserialize;
-
-/// The shortest life of a console token, in seconds.
-pub(crate) const TOKEN_TTL_S_MIN: u64 = 600;
-/// The longest life of a console token, in seconds.
-pub(crate) const TOKEN_TTL_S_MAX: u64 = 900;
 
 /// `quarterdeck up`.
 #[derive(Debug, Args)]
@@ -91,7 +87,7 @@ pub(crate) struct Serve {
 /// What `up` and `panel` share.
 #[derive(Debug, Default, Args)]
 pub(crate) struct PanelSettings {
-    /// Life of a console token in seconds, 600 to 900 [default: 600]
+    /// Life of a console token in seconds, 70 to 900 [default: 600]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(TOKEN_TTL_S_MIN..=TOKEN_TTL_S_MAX))]
     pub(crate) token_ttl: Option<u64>,
     /// The address people reach the panel at, when it is not the one they are seen to use
