@@ -1,14 +1,13 @@
-//! What was kept of a server's console, for those who ask for it as a whole: lines by number, a search, the runs. Blocking, as
+//! What was kept of a server's console, for those who ask for it as a whole: lines by number, a search, a run. Blocking, as
 //! `log`, whose readers it uses; each answer is bounded, and says where to go on.
 
 use std::io;
 use std::path::Path;
 
-use engine::power::{Exit, ExitKind};
 use regex::{Regex, RegexBuilder};
-use spool::{Event, ExitPayload};
+use spool::{Event, SegmentName};
 use tokio_util::sync::CancellationToken;
-use wire::history::{ConsoleGap, ConsoleLine, ConsoleLines, ConsoleMatch, ConsoleMatches, Run};
+use wire::history::{ConsoleGap, ConsoleLine, ConsoleLines, ConsoleMatch, ConsoleMatches};
 use wire::ids::Seq;
 
 use crate::line::Line;
@@ -24,8 +23,6 @@ const LINES_BYTES_MAX: usize = 8 * 1024 * 1024;
 const LINE_OVERHEAD_BYTES: usize = 128;
 /// Lines read at once.
 const READ_LINES: usize = 256;
-/// Runs in one answer, the newest.
-const RUNS_MAX: usize = 1000;
 
 /// Which lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,27 +35,28 @@ pub(crate) enum Range {
     Newest,
 }
 
-/// At most `limit` lines below `head`, which is the number the next one gets.
+/// At most `limit` lines of those `within`, which end at the latest with the number that the next line gets.
 pub(crate) fn lines(
     dir: &Path,
     presentation: &Presentation,
-    head: Seq,
+    within: std::ops::Range<u64>,
     range: Range,
     limit: u64,
 ) -> io::Result<ConsoleLines> {
+    let (start, end) = (within.start.min(within.end), within.end);
     let (from, to) = match range {
         Range::After(seq) => {
-            let from = seq.saturating_add(1).min(head.0);
-            (from, from.saturating_add(limit).min(head.0))
+            let from = seq.saturating_add(1).clamp(start, end);
+            (from, from.saturating_add(limit).min(end))
         }
         Range::Before(seq) => {
-            let to = seq.min(head.0);
-            (to.saturating_sub(limit), to)
+            let to = seq.clamp(start, end);
+            (to.saturating_sub(limit).max(start), to)
         }
-        Range::Newest => (head.0.saturating_sub(limit), head.0),
+        Range::Newest => (end.saturating_sub(limit).max(start), end),
     };
-    let oldest = log::oldest(dir)?.unwrap_or(head);
-    let mut read = ConsoleLines { oldest: oldest.0, next: head.0, ..ConsoleLines::default() };
+    let oldest = log::oldest(dir)?.map_or(end, |oldest| oldest.0);
+    let mut read = ConsoleLines { oldest, next: end, ..ConsoleLines::default() };
     let mut backlog = Backlog::open(dir, presentation, Seq(from))?;
     let mut expected = from;
     let mut bytes = 0;
@@ -97,7 +95,8 @@ fn still_wanted(unwanted: &CancellationToken) -> io::Result<()> {
     if unwanted.is_cancelled() { Err(io::Error::other("nobody waits for it any more")) } else { Ok(()) }
 }
 
-fn add(read: &mut ConsoleLines, line: &Line, from: u64, to: u64) {
+/// Adds a line, or the part of a gap that lies between `from` and `to`.
+pub(crate) fn add(read: &mut ConsoleLines, line: &Line, from: u64, to: u64) {
     match line.stamp() {
         Some(stamp) => read.lines.push(ConsoleLine {
             seq: line.seq().0,
@@ -179,53 +178,41 @@ pub(crate) fn search(
     Ok(found)
 }
 
-/// The runs whose lines are kept, newest first.
-pub(crate) fn runs(dir: &Path, unwanted: &CancellationToken) -> io::Result<Vec<Run>> {
-    let mut runs: Vec<Run> = Vec::new();
+/// What the log says of one run; nothing of what is no longer kept in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// When it began; Unix milliseconds.
+    pub(crate) started_ms: Option<u64>,
+    /// Its first line.
+    pub(crate) first_line: Option<u64>,
+    /// When it ended; Unix milliseconds.
+    pub(crate) ended_ms: Option<u64>,
+    /// The number behind its last line.
+    pub(crate) end_line: Option<u64>,
+}
+
+/// Where a run begins and ends. Reads the first and the last of its segments.
+pub(crate) fn bounds(dir: &Path, run_id: [u8; 16]) -> io::Result<Bounds> {
     let segments = log::segments(dir)?;
-    for (index, name) in segments.iter().enumerate() {
-        still_wanted(unwanted)?;
-        let read = log::read_segment(dir, name, segments.get(index + 1), |event, next_line| match event {
-            Event::Started { start, time_ms } => {
-                close(&mut runs, next_line);
-                runs.push(Run {
-                    id: uuid::Uuid::from_bytes(start.run_id).simple().to_string(),
-                    started_at: if start.started_ms > 0 { start.started_ms } else { time_ms },
-                    ended_at: None,
-                    first_line: next_line,
-                    end_line: None,
-                    exit: None,
-                });
+    // Every run begins a segment, which says whose it is.
+    let is_its = |name: &SegmentName| matches!(log::header(dir, name), Ok(Some(header)) if header.run_id == run_id);
+    let its: Vec<usize> = (0..segments.len()).filter(|&index| segments.get(index).is_some_and(is_its)).collect();
+    let mut found = Bounds::default();
+    let ends = [its.first(), its.last().filter(|_| its.len() > 1)];
+    for (index, name) in ends.into_iter().flatten().filter_map(|&index| Some((index, segments.get(index)?))) {
+        log::read_segment(dir, name, segments.get(index + 1), |event, next_line| match event {
+            Event::Started { start, time_ms } if start.run_id == run_id => {
+                found.started_ms = Some(if start.started_ms > 0 { start.started_ms } else { time_ms });
+                found.first_line = Some(next_line);
             }
-            Event::Exited { exit, time_ms } => {
-                if let Some(run) = runs.last_mut().filter(|run| run.end_line.is_none()) {
-                    run.ended_at = Some(time_ms);
-                    run.end_line = Some(next_line);
-                    run.exit = Some(exit_text(&exit));
-                }
+            Event::Exited { time_ms, .. } => {
+                found.ended_ms = Some(time_ms);
+                found.end_line = Some(next_line);
             }
             _ => {}
-        });
-        match read {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        })?;
     }
-    runs.reverse();
-    runs.truncate(RUNS_MAX);
-    Ok(runs)
-}
-
-/// A run that was followed by another one is over, also when nobody saw its end.
-fn close(runs: &mut [Run], next_line: u64) {
-    if let Some(run) = runs.last_mut().filter(|run| run.end_line.is_none()) {
-        run.end_line = Some(next_line);
-    }
-}
-
-fn exit_text(exit: &ExitPayload) -> String {
-    let kind = exit.signal().map_or_else(|| ExitKind::Code(exit.code().unwrap_or_default()), ExitKind::Signal);
-    Exit { kind, oom: exit.oom }.to_string()
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -261,7 +248,7 @@ mod tests {
     #[test]
     fn lines_are_read_from_either_side() {
         let (dir, head) = log(1000);
-        let read = |range, limit| lines(dir.path(), &presentation(), head, range, limit).unwrap();
+        let read = |range, limit| lines(dir.path(), &presentation(), 0..head.0, range, limit).unwrap();
         assert_eq!(seqs(&read(Range::Newest, 3)), [997, 998, 999]);
         assert_eq!(seqs(&read(Range::After(4), 3)), [5, 6, 7]);
         assert_eq!(seqs(&read(Range::Before(5), 3)), [2, 3, 4]);
@@ -270,6 +257,12 @@ mod tests {
         assert!(read(Range::After(u64::MAX), 9).lines.is_empty());
         assert!(read(Range::Before(0), 9).lines.is_empty());
         assert_eq!(seqs(&read(Range::After(299), 500)), (300..800).collect::<Vec<_>>());
+        let within = |range, limit| seqs(&lines(dir.path(), &presentation(), 10..20, range, limit).unwrap());
+        assert_eq!(within(Range::Newest, 3), [17, 18, 19]);
+        assert_eq!(within(Range::Newest, 99), (10..20).collect::<Vec<_>>());
+        assert_eq!((within(Range::After(2), 2), within(Range::After(18), 2)), (vec![10, 11], vec![19]));
+        assert_eq!((within(Range::Before(900), 1), within(Range::Before(11), 5)), (vec![19], vec![10]));
+        assert!(within(Range::After(30), 5).is_empty() && within(Range::Before(3), 5).is_empty());
         let first = &read(Range::After(4), 1).lines[0];
         assert_eq!((first.at, first.kind), (1005, LineKind::Output));
         assert_eq!(first.text, "\u{1b}[32mline\u{1b}[0m 5 Größe");
@@ -284,7 +277,7 @@ mod tests {
         for n in 0..60 {
             let _ = writer.append_out(line.as_bytes(), n);
         }
-        let read = lines(dir.path(), &presentation(), Seq(60), Range::After(0), 5000).unwrap();
+        let read = lines(dir.path(), &presentation(), 0..60, Range::After(0), 5000).unwrap();
         let spelled = serde_json::to_string(&read).unwrap().len();
         assert!(!read.lines.is_empty() && read.lines.len() < 59);
         assert!(spelled <= LINES_BYTES_MAX + 1024, "{spelled}");
@@ -296,18 +289,17 @@ mod tests {
         let unwanted = CancellationToken::new();
         unwanted.cancel();
         assert!(search(dir.path(), &Query::new("line", false, 9).unwrap(), head, &unwanted).is_err());
-        assert!(runs(dir.path(), &unwanted).is_err());
     }
 
     #[test]
     fn lines_that_are_gone_are_a_gap() {
         let (dir, head) = log(20_000);
-        let read = lines(dir.path(), &presentation(), head, Range::After(9), 20_000).unwrap();
+        let read = lines(dir.path(), &presentation(), 0..head.0, Range::After(9), 20_000).unwrap();
         let oldest = read.oldest;
         assert!(oldest > 10);
         assert_eq!(read.gaps, [ConsoleGap { from: 10, to: oldest, reason: "no longer kept".to_owned() }]);
         assert_eq!(seqs(&read), (oldest..20_000).collect::<Vec<_>>());
-        let none = lines(dir.path(), &presentation(), head, Range::Before(20), 10).unwrap();
+        let none = lines(dir.path(), &presentation(), 0..head.0, Range::Before(20), 10).unwrap();
         assert_eq!(none.gaps, [ConsoleGap { from: 10, to: 20, reason: "no longer kept".to_owned() }]);
     }
 
@@ -316,7 +308,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = Writer::open(dir.path(), LIMITS, [1; 16], 1).unwrap();
         let _ = writer.append_in(&InPayload { request_id: 7, user: "somebody", bytes: b"list" }, 5);
-        let read = lines(dir.path(), &presentation(), Seq(1), Range::Newest, 9).unwrap();
+        let read = lines(dir.path(), &presentation(), 0..1, Range::Newest, 9).unwrap();
         let line = &read.lines[0];
         assert_eq!((line.kind, line.text.as_str(), line.user.as_deref()), (LineKind::Input, "list", Some("somebody")));
     }
@@ -354,32 +346,41 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_told_with_their_ends() {
+    fn a_run_is_told_with_its_bounds() {
         let dir = tempfile::tempdir().unwrap();
         let start = |id: u8| spool::StartPayload { run_id: [id; 16], started_ms: u64::from(id), ..Default::default() };
         let mut writer = Writer::open(dir.path(), LIMITS, [1; 16], 1).unwrap();
         let _ = writer.append_start(&start(1), 1);
         let _ = writer.append_out(b"one\ntwo\n", 2);
-        let exit = ExitPayload { status: 3 << 8, ..ExitPayload::default() };
+        let exit = spool::ExitPayload { status: 3 << 8, ..Default::default() };
         let _ = writer.append_exit(&exit, 3);
+        let _ = writer.append_note(b"it crashed", 4);
         drop(writer);
         let mut writer = Writer::open(dir.path(), LIMITS, [2; 16], 4).unwrap();
         let _ = writer.append_start(&start(2), 4);
-        let _ = writer.append_out(b"three\n", 5);
-        let told = runs(dir.path(), &CancellationToken::new()).unwrap();
-        let shown: Vec<_> =
-            told.iter().map(|run| (run.started_at, run.ended_at, run.first_line, run.end_line)).collect();
-        assert_eq!(shown, [(2, None, 2, None), (1, Some(3), 0, Some(2))]);
-        assert_eq!((told[1].exit.as_deref(), told[0].exit.as_deref()), (Some("exit code 3"), None));
+        let _ = writer.append_out(b"four\n", 5);
+        let told = |id: u8| {
+            let Bounds { started_ms, first_line, ended_ms, end_line } = bounds(dir.path(), [id; 16]).unwrap();
+            (started_ms, first_line, ended_ms, end_line)
+        };
+        assert_eq!(told(1), (Some(1), Some(0), Some(3), Some(2)));
+        assert_eq!(told(2), (Some(2), Some(3), None, None));
+        // Of what retention has taken away nothing is told, and of the rest what there is.
+        for n in 0..10_000 {
+            let _ = writer.append_out(format!("line {n}\n").as_bytes(), 6);
+        }
+        let _ = writer.append_exit(&exit, 7);
+        assert_eq!(told(2), (None, None, Some(7), Some(10_004)));
+        assert_eq!(told(1), (None, None, None, None));
+        assert_eq!(bounds(&dir.path().join("none"), [1; 16]).unwrap(), Bounds::default());
     }
 
     #[test]
     fn a_server_that_never_ran_has_no_history() {
         let dir = tempfile::tempdir().unwrap();
         let nothing = dir.path().join("none");
-        assert_eq!(lines(&nothing, &presentation(), Seq(0), Range::Newest, 9).unwrap(), ConsoleLines::default());
-        let (query, wanted) = (Query::new("x", false, 9).unwrap(), CancellationToken::new());
-        assert!(search(&nothing, &query, Seq(0), &wanted).unwrap().complete);
-        assert!(runs(&nothing, &wanted).unwrap().is_empty());
+        assert_eq!(lines(&nothing, &presentation(), 0..0, Range::Newest, 9).unwrap(), ConsoleLines::default());
+        let query = Query::new("x", false, 9).unwrap();
+        assert!(search(&nothing, &query, Seq(0), &CancellationToken::new()).unwrap().complete);
     }
 }

@@ -1,6 +1,8 @@
 //! The node's own HTTP API as far as console and power go (protocol reference §9.4), and the door to the console socket.
 
+mod follow;
 mod history;
+mod lines;
 mod machine;
 
 use std::sync::Arc;
@@ -67,9 +69,10 @@ fn routes(node: &Arc<Node>) -> Router<Arc<Node>> {
         .route("/api/servers/{server}/logs", get(logs))
         .route("/api/servers/{server}/power", post(power))
         .route("/api/servers/{server}/commands", post(commands))
-        .route("/api/servers/{server}/console/lines", get(history::lines))
+        .route("/api/servers/{server}/console/lines", get(lines::lines))
         .route("/api/servers/{server}/console/search", get(history::search))
         .route("/api/servers/{server}/console/runs", get(history::runs))
+        .route("/api/servers/{server}/console/runs/{run}", get(history::run))
         .route("/api/servers/{server}/console/stats", get(history::stats))
         .route("/api/servers/{server}/sync", post(sync))
         .route("/api/servers/{server}/ws/deny", post(deny))

@@ -355,7 +355,8 @@ pub(crate) fn run_has_line(
     }
 }
 
-fn header(dir: &Path, name: &SegmentName) -> io::Result<Option<SegmentHeader>> {
+/// What a segment says of itself; none if it is damaged.
+pub(crate) fn header(dir: &Path, name: &SegmentName) -> io::Result<Option<SegmentHeader>> {
     let mut bytes = [0; SEGMENT_HEADER_BYTES];
     let length = read_at(&open(dir, name)?, &mut bytes, 0)?;
     Ok(SegmentHeader::decode(bytes.get(..length).unwrap_or_default()))

@@ -4,11 +4,14 @@
 //! lines go. Everything published here is a value to wait on, never an event to miss.
 
 pub(crate) mod actor;
+mod chronicle;
 mod commands;
+pub(crate) mod crashes;
 pub(crate) mod journal;
 pub(crate) mod launch;
 pub(crate) mod record;
 mod run;
+pub(crate) mod runs;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -18,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use wire::history::Run;
 use wire::ids::{ServerId, UserId};
 use wire::node::{Extra, Isolation, ServerDetails};
 use wire::remote::Definition;
@@ -27,6 +31,7 @@ use crate::clock;
 use crate::console::Console;
 use crate::figures::Figures;
 use crate::server::actor::Event;
+use crate::server::runs::Runs;
 use crate::stats::Source;
 
 /// Requests waiting for a server's actor; one more is refused.
@@ -99,6 +104,13 @@ pub(crate) enum RefusedKind {
     Unknown,
 }
 
+impl LastExit {
+    /// The end of a run; none while it goes on, and none if nobody saw how it ended.
+    pub(crate) fn of(run: &Run) -> Option<Self> {
+        Some(Self { how: run.exit.clone()?, crashed: run.crashed, at_ms: run.ended_at? })
+    }
+}
+
 /// A request that was not carried out: what happened and what to do.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{text}")]
@@ -144,6 +156,7 @@ struct Shared {
     status: watch::Sender<Status>,
     stats: watch::Sender<Stats>,
     figures: Mutex<Figures>,
+    runs: Mutex<Runs>,
     source: Mutex<Option<Source>>,
     viewers: Mutex<HashMap<Option<UserId>, usize>>,
 }
@@ -154,9 +167,11 @@ impl Server {
         id: ServerId,
         dir: PathBuf,
         console: Arc<Console>,
-        status: Status,
+        mut status: Status,
+        runs: Runs,
     ) -> (Self, mpsc::Receiver<Event>) {
         let (mailbox, receiver) = mpsc::channel(MAILBOX_MAX);
+        status.last_exit = runs.newest().and_then(LastExit::of);
         let stats = Stats { memory_limit_bytes: limit_bytes(&status.definition), ..Stats::default() };
         let shared = Shared {
             id,
@@ -166,6 +181,7 @@ impl Server {
             status: watch::Sender::new(status),
             stats: watch::Sender::new(stats),
             figures: Mutex::default(),
+            runs: Mutex::new(runs),
             source: Mutex::default(),
             viewers: Mutex::default(),
         };
@@ -300,6 +316,11 @@ impl Server {
     /// Looks at the figures over time.
     pub(crate) fn figures<T>(&self, look: impl FnOnce(&Figures) -> T) -> T {
         look(&self.0.figures.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks at its runs.
+    pub(crate) fn runs<T>(&self, look: impl FnOnce(&mut Runs) -> T) -> T {
+        look(&mut self.0.runs.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Notes the size of the files; told to viewers with the next sample.

@@ -186,12 +186,26 @@ impl Denylist {
     /// Whether a token that was taken before is refused by now.
     pub fn denies(&self, access: &Access, server: ServerId) -> bool {
         let issued_s = access.issued_wall_s;
-        let denied = |entry: &Entry| self.entries.get(entry).is_some_and(|denied| issued_s <= denied.wall_s);
+        self.is_denied(&Entry::Token(access.jti.clone()), issued_s)
+            || match access.user {
+                Some(user) => self.denies_user(user, server, issued_s),
+                None => self.is_before_horizon(issued_s),
+            }
+    }
+
+    /// Whether what this user was given at that second is taken away by now.
+    pub fn denies_user(&self, user: UserId, server: ServerId, since_wall_s: i64) -> bool {
+        self.is_before_horizon(since_wall_s)
+            || self.is_denied(&Entry::User(Some(server), user), since_wall_s)
+            || self.is_denied(&Entry::User(None, user), since_wall_s)
+    }
+
+    fn is_before_horizon(&self, issued_s: i64) -> bool {
         self.horizon_wall_s.is_some_and(|horizon_s| issued_s <= horizon_s)
-            || denied(&Entry::Token(access.jti.clone()))
-            || access
-                .user
-                .is_some_and(|user| denied(&Entry::User(Some(server), user)) || denied(&Entry::User(None, user)))
+    }
+
+    fn is_denied(&self, entry: &Entry, issued_s: i64) -> bool {
+        self.entries.get(entry).is_some_and(|denied| issued_s <= denied.wall_s)
     }
 
     fn deny(&mut self, entry: Entry, now: Now) {

@@ -95,6 +95,7 @@ fn described(app: &App) -> (Router, utoipa::openapi::OpenApi) {
         routes!(console::lines),
         routes!(console::search),
         routes!(console::runs),
+        routes!(console::run),
         routes!(console::stats),
         routes!(activity::list),
         routes!(subusers::list, subusers::create),

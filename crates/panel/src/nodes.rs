@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use wire::ids::{ServerId, UserId};
-use wire::node::{Commands, CreateServer, DeauthorizeUser, DenyTokens, NodeError, Power, ServerDetails};
+use wire::node::{Commands, CreateServer, DeauthorizeUser, DenyTokens, NodeError, Power, ServerDetails, USER_HEADER};
 use wire::server::PowerAction;
 
 use crate::store::nodes::Node;
@@ -18,6 +18,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a client may take for an answer that is handed on: 8 MiB at 70 kB/s.
 const READ_TIMEOUT: Duration = Duration::from_mins(2);
+/// The same for lines as they come, which the node ends after ten minutes.
+const FOLLOW_TIMEOUT: Duration = Duration::from_mins(11);
 /// Bytes read of an answer; what is beyond makes the answer unreadable.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Characters of a node's error text that are passed on.
@@ -88,10 +90,13 @@ impl Nodes {
 
     /// Something that the node reads for us, to be handed on as it comes.
     pub(crate) async fn read(&self, node: &Node, path: &str) -> Result<Response, NodeFault> {
-        let request = self.request(node, Method::GET, path).timeout(READ_TIMEOUT);
-        // Only the beginning comes at the node's pace; the rest at that of whoever takes it.
-        let answered = tokio::time::timeout(REQUEST_TIMEOUT, answer(request)).await;
-        answered.unwrap_or_else(|_| Err(NodeFault::Unreachable("no answer in time".to_owned())))
+        begun(self.request(node, Method::GET, path).timeout(READ_TIMEOUT)).await
+    }
+
+    /// The same for what goes on for a while; the node ends it when this user may not have it any more.
+    pub(crate) async fn follow(&self, node: &Node, path: &str, user: UserId) -> Result<Response, NodeFault> {
+        let request = self.request(node, Method::GET, path).header(USER_HEADER, user.to_string());
+        begun(request.timeout(FOLLOW_TIMEOUT)).await
     }
 
     /// Tells the node of a new server; it fetches the definition from us.
@@ -140,6 +145,12 @@ impl Nodes {
     async fn deny(&self, node: &Node, server: ServerId, jti: String) -> Result<(), NodeFault> {
         self.post(node, &format!("/api/servers/{server}/ws/deny"), &DenyTokens { jtis: vec![jti] }).await
     }
+}
+
+/// The beginning of an answer, in time: the rest comes at the pace of whoever takes it.
+async fn begun(request: RequestBuilder) -> Result<Response, NodeFault> {
+    let answered = tokio::time::timeout(REQUEST_TIMEOUT, answer(request)).await;
+    answered.unwrap_or_else(|_| Err(NodeFault::Unreachable("no answer in time".to_owned())))
 }
 
 /// A 2xx answer, or why there is none.

@@ -82,16 +82,63 @@ pub struct ConsoleMatches {
 pub struct Run {
     /// Which run.
     pub id: String,
-    /// When it began; Unix milliseconds.
-    pub started_at: u64,
-    /// When it ended; null while it goes on, and when nobody saw its end.
+    /// When it began; Unix milliseconds. Null if nobody knows any more.
+    pub started_at: Option<u64>,
+    /// When it ended; null while it goes on.
     pub ended_at: Option<u64>,
-    /// Its first line.
-    pub first_line: u64,
+    /// Its first line, which may be no longer kept; null if nobody knows any more.
+    pub first_line: Option<u64>,
     /// The number behind its last line; null while it goes on.
     pub end_line: Option<u64>,
     /// How it ended, for people: `exit code 3`; null while it goes on, and when nobody saw its end.
     pub exit: Option<String>,
+    /// Whether its end was a crash, one that nobody had asked for.
+    #[serde(default)]
+    pub crashed: bool,
+}
+
+/// One run, and the record of its crash.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RunDetails {
+    /// The run.
+    #[serde(flatten)]
+    pub run: Run,
+    /// What is known of its crash; null if it did not crash, or so long ago that the record is no longer kept.
+    pub crash: Option<Crash>,
+}
+
+/// What was noted when a game crashed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Crash {
+    /// Its exit status, unless a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Whether it was ended because memory had run out.
+    pub out_of_memory: bool,
+    /// Which crash it was since the last run that lasted, from 1; null where crashes are not watched for.
+    pub in_a_row: Option<u32>,
+    /// When the node planned to start it again; Unix milliseconds. Null if it did not.
+    pub restart_at: Option<u64>,
+    /// The last thing that somebody did with the server, as far as the node knows.
+    pub last_act: Option<Act>,
+    /// Its last lines, at most 500.
+    pub lines: Vec<ConsoleLine>,
+    /// What of them could not be had.
+    pub gaps: Vec<ConsoleGap>,
+    /// What it used in its last five minutes, second by second.
+    pub stats: Vec<StatsSample>,
+}
+
+/// Something that somebody did with a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Act {
+    /// When it was done; Unix milliseconds.
+    pub at: u64,
+    /// What, as the activity record calls it: `server:power.start`, `server:console.command`.
+    pub event: String,
+    /// Who, as a uuid; null if it was the panel itself.
+    pub user: Option<String>,
 }
 
 /// Figures of a server over time.

@@ -5,6 +5,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::ids::{ServerId, UserId};
 use crate::server::{PowerAction, State, Stats};
 
+/// Ours: with whose rights the panel asks for lines as they come, as a uuid, so that the node ends the answer with them.
+pub const USER_HEADER: &str = "x-quarterdeck-user";
+
 /// Every error of a node: `{"error": …, "request_id": …}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NodeError {

@@ -1,29 +1,23 @@
-//! The part of the node's API that reads what was kept of a server: lines, a search, runs, figures. Ours; the panel hands it on.
+//! The part of the node's API that reads what was kept of a server as a whole: a search, runs, figures. Ours; the panel hands it on.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query as UrlQuery, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use engine::line::strip_ansi;
+use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use wire::history::{ConsoleLines, ConsoleMatches, StatsHistory};
+use wire::history::{ConsoleMatches, Run, RunDetails, StatsHistory};
 use wire::ids::Seq;
 
 use super::{Answer, server};
-use crate::history::{self, Query, Range};
+use crate::history::{self, Query};
 use crate::node::Node;
 use crate::problem::Problem;
-use crate::server::{LOG_DIR, Server};
+use crate::server::{LOG_DIR, Server, crashes};
 use crate::tasks::blocking;
 
-/// Lines in one answer.
-const LINES_MAX: u64 = 5000;
-const LINES_DEFAULT: u64 = 500;
 /// Matches in one answer.
 const MATCHES_MAX: usize = 200;
 const MATCHES_DEFAULT: usize = 50;
@@ -31,20 +25,20 @@ const MATCHES_DEFAULT: usize = 50;
 const QUERY_BYTES_MAX: usize = 1000;
 
 /// Numbers and words of a query, as they were sent: one that cannot be read is an error, not a default.
-type Asked<T> = Result<UrlQuery<T>, axum::extract::rejection::QueryRejection>;
+pub(super) type Asked<T> = Result<UrlQuery<T>, axum::extract::rejection::QueryRejection>;
 
-fn asked<T>(query: Asked<T>) -> Answer<T> {
+pub(super) fn asked<T>(query: Asked<T>) -> Answer<T> {
     let unreadable =
         |error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the query cannot be read: {error}"));
     query.map(|UrlQuery(query)| query).map_err(unreadable)
 }
 
-fn unreadable_log(error: &std::io::Error) -> Problem {
+pub(super) fn unreadable_log(error: &std::io::Error) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the log cannot be read: {error}"))
 }
 
 /// Reads a log, when there is a place for it. The work keeps its place until it ends, and is told when nobody waits for it any more.
-async fn reading<T: Send + 'static>(
+pub(super) async fn reading<T: Send + 'static>(
     node: &Node,
     work: impl FnOnce(&CancellationToken) -> std::io::Result<T> + Send + 'static,
 ) -> Answer<T> {
@@ -59,72 +53,8 @@ async fn reading<T: Send + 'static>(
     blocking(work).await.and_then(|read| read).map_err(|error| unreadable_log(&error))
 }
 
-fn item(object: &str, attributes: &impl serde::Serialize) -> Json<Value> {
+pub(super) fn item(object: &str, attributes: &impl serde::Serialize) -> Json<Value> {
     Json(json!({ "object": object, "attributes": attributes }))
-}
-
-#[derive(Deserialize)]
-pub(super) struct LinesQuery {
-    after: Option<u64>,
-    before: Option<u64>,
-    limit: Option<u64>,
-    format: Option<Format>,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Format {
-    #[default]
-    Json,
-    Text,
-}
-
-/// Lines by number.
-pub(super) async fn lines(
-    State(node): State<Arc<Node>>,
-    Path(id): Path<String>,
-    query: Asked<LinesQuery>,
-) -> Answer<Response> {
-    let server = server(&node, &id)?;
-    let LinesQuery { after, before, limit, format } = asked(query)?;
-    let range = match (after, before) {
-        (Some(seq), None) => Range::After(seq),
-        (None, Some(seq)) => Range::Before(seq),
-        (None, None) => Range::Newest,
-        (Some(_), Some(_)) => {
-            let text = "say `after` or `before`, not both; `limit` says how many";
-            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, text));
-        }
-    };
-    let limit = limit.unwrap_or(LINES_DEFAULT).clamp(1, LINES_MAX);
-    let console = server.console().clone();
-    let (dir, head) = (server.dir().join(LOG_DIR), console.hub().next());
-    let lines = reading(&node, move |_| history::lines(&dir, console.presentation(), head, range, limit)).await?;
-    Ok(match format.unwrap_or_default() {
-        Format::Json => item("console_lines", &lines).into_response(),
-        Format::Text => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], plain_text(&lines)).into_response(),
-    })
-}
-
-/// The lines as people keep them: no escape sequences, and gaps where they are.
-fn plain_text(read: &ConsoleLines) -> String {
-    let mut text = String::new();
-    let mut gaps = read.gaps.iter().peekable();
-    for line in &read.lines {
-        while let Some(gap) = gaps.next_if(|gap| gap.from < line.seq) {
-            add_gap(&mut text, gap);
-        }
-        text.push_str(&strip_ansi(&line.text));
-        text.push('\n');
-    }
-    gaps.for_each(|gap| add_gap(&mut text, gap));
-    text
-}
-
-fn add_gap(text: &mut String, gap: &wire::history::ConsoleGap) {
-    let last = gap.to.saturating_sub(1);
-    // Writing to a string does not fail.
-    let _ = writeln!(text, "[lines {} to {last} cannot be had: {}]", gap.from, gap.reason);
 }
 
 #[derive(Deserialize)]
@@ -159,11 +89,23 @@ pub(super) async fn search(
 
 /// The runs of a game.
 pub(super) async fn runs(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer<Json<Value>> {
-    let server = server(&node, &id)?;
-    let dir = server.dir().join(LOG_DIR);
-    let runs = reading(&node, move |unwanted| history::runs(&dir, unwanted)).await?;
+    let runs = server(&node, &id)?.runs(|runs| runs.newest_first());
     let data: Vec<Value> = runs.iter().map(|run| json!({ "object": "run", "attributes": run })).collect();
     Ok(Json(json!({ "object": "list", "data": data })))
+}
+
+/// One run, with what was noted of its crash.
+pub(super) async fn run(State(node): State<Arc<Node>>, Path((id, run)): Path<(String, String)>) -> Answer<Json<Value>> {
+    let server = server(&node, &id)?;
+    let run = known_run(&server, &run)?;
+    let (dir, id) = (server.dir().clone(), run.id.clone());
+    let crash = reading(&node, move |_| crashes::load(&dir, &id)).await?;
+    Ok(item("run", &RunDetails { run, crash }))
+}
+
+pub(super) fn known_run(server: &Server, id: &str) -> Answer<Run> {
+    let unknown = || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no run of this server has this id");
+    server.runs(|runs| runs.get(id).cloned()).ok_or_else(unknown)
 }
 
 #[derive(Deserialize)]

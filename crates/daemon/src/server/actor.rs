@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 use spool::message::StopBy;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use wire::history::Act;
 use wire::remote::{Definition, StatusChange, StopKind};
 use wire::server::{PowerAction, State};
 
@@ -117,6 +118,8 @@ pub(crate) struct Actor {
     plans: (Option<u64>, Option<u64>),
     pub(super) next_id: u64,
     pub(super) remembered: Option<RunRecord>,
+    /// The last thing that somebody did.
+    pub(super) last_act: Option<Act>,
     /// Who waits for the deletion; nobody unless it has begun.
     pub(super) deleting: Vec<oneshot::Sender<()>>,
 }
@@ -151,6 +154,7 @@ impl Actor {
             plans: (None, None),
             next_id: u64::try_from(clock::wall_ms()).unwrap_or(0) << 20,
             remembered: None,
+            last_act: None,
             deleting: Vec::new(),
         }
     }
@@ -261,8 +265,18 @@ impl Actor {
 
     /// Lets the engine decide and carries out what it decided, in order.
     pub(super) async fn input(&mut self, input: Input) {
+        let effects = self.decide(input);
+        self.carry_out(effects).await;
+    }
+
+    /// What the engine says to an event.
+    pub(super) fn decide(&mut self, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.power.input(clock::mono_ms(), input, &mut effects);
+        effects
+    }
+
+    pub(super) async fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Launch => self.launch().await,
@@ -277,7 +291,9 @@ impl Actor {
                 Effect::Reply { id, result } => {
                     if let Some(PendingPower { action, asker, reply }) = self.replies.remove(&id) {
                         if result.is_ok() {
-                            self.node.record(self.server.id(), asker, &format!("server:power.{action}"), None);
+                            let event = format!("server:power.{action}");
+                            self.node.record(self.server.id(), asker, &event, None);
+                            self.acted(asker, &event);
                         }
                         // Whoever asked may be gone.
                         let _ = reply.send(result.map_err(|refusal| refused(&refusal)));

@@ -117,6 +117,7 @@ impl Actor {
         if result.is_ok() {
             let details = serde_json::json!({ "command": text });
             self.node.record(self.server.id(), asker, "server:console.command", Some(details));
+            self.acted(asker, "server:console.command");
         }
         let typed_stop = stops && result.is_ok();
         if let Some(reply) = reply {

@@ -19,8 +19,9 @@ use crate::runtime::link::LinkEvent;
 use crate::runtime::process::{self, Found, Holder, hex};
 use crate::runtime::shim::{self, ShimProcess};
 use crate::server::actor::{Actor, EVERYTHING, Looked, Run};
+use crate::server::chronicle::End;
 use crate::server::record::RunRecord;
-use crate::server::{LOG_DIR, LastExit, Server};
+use crate::server::{LOG_DIR, Server};
 use crate::stats::{self, Source};
 use crate::tasks::blocking;
 
@@ -59,6 +60,7 @@ impl Actor {
         // When a lost connection was made again, its end may be read already.
         let exit = known.filter(|run| run.id == Some(run_id)).and_then(|run| run.exit);
         self.run = Some(Run { exit, shim: ShimProcess::of(shim_pid), ..Run::new(Some(run_id), leaf) });
+        self.note_beginning(run_id).await;
         self.shim_gone = false;
         self.journal.hand_to_shim(link.clone()).await;
         self.link = Some(link);
@@ -345,6 +347,7 @@ impl Actor {
     /// A run has ended, and nothing of it is left; without `exit` nobody saw how, and its shim with it.
     pub(super) async fn ended(&mut self, exit: Option<spool::ExitPayload>) {
         let Some(run) = self.run.take() else { return };
+        let line = self.server.console().hub().next();
         let out_of_memory = run.leaf.out_of_memory();
         run.leaf.remove();
         let input = match exit {
@@ -363,16 +366,14 @@ impl Actor {
             }
         };
         self.look_for(EVERYTHING);
-        self.input(input).await;
-        let last_exit = self.power.last_exit().map(|exit| LastExit {
-            how: exit.to_string(),
-            crashed: self.power.has_crashed(),
-            at_ms: u64::try_from(clock::wall_ms()).unwrap_or(0),
-        });
-        self.server.update(|status| {
-            status.pid = None;
-            status.last_exit = last_exit;
-        });
+        let effects = self.decide(input);
+        let last_exit = match run.id {
+            Some(run_id) => Some(self.note_end(run_id, End::of(exit, line, &self.power, &effects)).await),
+            None => None,
+        };
+        // Whoever is told that it is offline can read how that came about.
+        self.server.update(|status| (status.pid, status.last_exit) = (None, last_exit));
+        self.carry_out(effects).await;
     }
 
     /// Keeps what a daemon after us needs to know of the run.

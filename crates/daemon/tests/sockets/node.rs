@@ -64,6 +64,13 @@ impl Node {
         (status, serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default())
     }
 
+    /// Asks on behalf of a user for what goes on.
+    pub(crate) async fn follow(&self, path: &str, user: &str) -> reqwest::Response {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.get(format!("{}{path}", self.base)).bearer_auth(SECRET);
+        request.header("X-Quarterdeck-User", user).send().await.unwrap()
+    }
+
     pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         self.ask("POST", &format!("/api/servers/{SERVER}{path}"), Some(body)).await
     }

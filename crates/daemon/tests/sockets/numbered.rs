@@ -205,6 +205,102 @@ async fn what_was_kept_can_be_read_over_http() {
     finish(node, socket).await;
 }
 
+#[tokio::test]
+async fn a_crash_is_on_record_when_it_is_told() {
+    let node = node(GAME, |_| {}).await;
+    let mut socket = running(&node).await;
+    say(&mut socket, "send command", "last words").await;
+    until(&mut socket, event("console output", "got last words")).await;
+    until(&mut socket, event("stats", "\"state\":\"running\"")).await;
+    say(&mut socket, "send command", "die").await;
+    until(&mut socket, event("status", "offline")).await;
+    let runs = history(&node, "runs").await;
+    let run = &runs["data"][0]["attributes"];
+    assert_eq!((&run["crashed"], &run["exit"]), (&json!(true), &json!("exit code 3")), "{runs}");
+    assert!(run["started_at"].as_u64().unwrap() <= run["ended_at"].as_u64().unwrap());
+    let told = history(&node, &format!("runs/{}", run["id"].as_str().unwrap())).await;
+    let crash = &told["attributes"]["crash"];
+    assert_eq!(told["attributes"]["exit"], "exit code 3");
+    assert_eq!((&crash["code"], &crash["signal"], &crash["in_a_row"]), (&json!(3), &Value::Null, &json!(1)));
+    assert!(crash["restart_at"].as_u64() > run["ended_at"].as_u64(), "{crash}");
+    let texts: Vec<&str> = crash["lines"].as_array().unwrap().iter().filter_map(|line| line["text"].as_str()).collect();
+    assert_eq!(texts, ["ready", "last words", "got last words", "die"]);
+    assert_eq!(
+        (&crash["last_act"]["event"], &crash["last_act"]["user"]),
+        (&json!("server:console.command"), &json!(USER))
+    );
+    assert!(crash["stats"][0]["memory"].as_u64().unwrap() > 0);
+    // The lines of one run, whatever comes behind it.
+    until(&mut socket, event("status", "running")).await;
+    let lines = history(&node, &format!("lines?run={}", run["id"].as_str().unwrap())).await;
+    assert_eq!(lines["attributes"]["lines"].as_array().unwrap().len(), 4, "{lines}");
+    // An end that was asked for is no crash, and has no record.
+    say(&mut socket, "set state", "stop").await;
+    until(&mut socket, event("status", "offline")).await;
+    let runs = history(&node, "runs").await;
+    let run = &runs["data"][0]["attributes"];
+    assert_eq!((&run["crashed"], &runs["data"][1]["attributes"]["crashed"]), (&json!(false), &json!(true)));
+    let told = history(&node, &format!("runs/{}", run["id"].as_str().unwrap())).await;
+    assert_eq!(told["attributes"]["crash"], Value::Null);
+    let (status, _) = node.ask("GET", &format!("/api/servers/{SERVER}/console/runs/{SERVER}"), None).await;
+    assert_eq!(status, 422);
+    node.daemon.shutdown().await;
+}
+
+/// Reads an answer that goes on, until it contains a text; all of it so far.
+async fn followed(answer: &mut reqwest::Response, part: &str) -> String {
+    let mut heard = String::new();
+    let read = async {
+        while let Some(chunk) = answer.chunk().await.unwrap() {
+            heard.push_str(&String::from_utf8_lossy(&chunk));
+            if heard.contains(part) {
+                return;
+            }
+        }
+        panic!("it ended: {heard}");
+    };
+    let in_time = tokio::time::timeout(crate::node::DEADLINE, read).await;
+    assert!(in_time.is_ok(), "{part} did not come: {heard}");
+    heard
+}
+
+#[tokio::test]
+async fn lines_can_be_followed_over_http_until_that_is_taken_away() {
+    let node = node(GAME, |_| {}).await;
+    let mut socket = running(&node).await;
+    say(&mut socket, "send command", "one").await;
+    until(&mut socket, event("console output", "got one")).await;
+    let path = format!("/api/servers/{SERVER}/console/lines?follow=true&after=0");
+    let mut documents = node.follow(&path, USER).await;
+    let mut text = node.follow(&format!("{path}&format=text"), USER).await;
+    assert_eq!(documents.headers()["content-type"], "application/x-ndjson");
+    followed(&mut documents, "got one").await;
+    followed(&mut text, "got one\n").await;
+    say(&mut socket, "send command", "two").await;
+    let heard = followed(&mut documents, "got two").await;
+    let seqs: Vec<u64> =
+        heard.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs.len(), 2, "each line once: {heard}");
+    assert_eq!(followed(&mut text, "got two\n").await, "two\ngot two\n");
+    // Somebody else's rights end: it goes on. Theirs end, and it ends.
+    for (user, goes_on) in [(SERVER, true), (USER, false)] {
+        let body = json!({ "user": user, "servers": [] });
+        assert_eq!(node.ask("POST", "/api/deauthorize-user", Some(body)).await.0, 204);
+        let (status, _) = node.post("/commands", json!({ "commands": ["three"] })).await;
+        assert_eq!(status, 204);
+        if goes_on {
+            followed(&mut documents, "got three").await;
+        }
+    }
+    let ended = async { while documents.chunk().await.unwrap().is_some() {} };
+    assert!(tokio::time::timeout(crate::node::DEADLINE, ended).await.is_ok(), "it goes on");
+    for query in ["&before=5", "&run=x", "&format=json"] {
+        assert_eq!(node.ask("GET", &format!("{}{query}", path.replace("&after=0", "")), None).await.0, 422, "{query}");
+    }
+    assert_eq!(node.post("/power", json!({ "action": "kill" })).await.0, 202);
+    node.daemon.shutdown().await;
+}
+
 /// Nothing of all this reaches a client that did not ask for it.
 #[tokio::test]
 async fn plain_clients_see_no_difference() {

@@ -6,18 +6,22 @@ use axum::extract::RawQuery;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
+use tokio::sync::OwnedSemaphorePermit;
+use uuid::Uuid;
 use wire::api::{ErrorBody, Item, List};
-use wire::history::{ConsoleLines, ConsoleMatches, Run, StatsHistory};
+use wire::history::{ConsoleLines, ConsoleMatches, Run, RunDetails, StatsHistory};
 use wire::token::permission;
 
 use super::caller::AtServer;
+use super::path::Path;
 use super::problem::{Answer, Problem};
 use crate::nodes::NodeFault;
 
 /// Longest query that is handed on.
 const QUERY_BYTES_MAX: usize = 4096;
 
-/// Lines of the console, also of a stopped server: the newest, or those `after` or `before` a number. Needs `websocket.connect`.
+/// Lines of the console, also of a stopped server: the newest, or those `after` or `before` a number; with `follow` also those to
+/// come. Needs `websocket.connect`.
 #[utoipa::path(
     get, path = "/api/client/servers/{server}/console/lines", tag = "client", operation_id = "read_console",
     params(
@@ -25,12 +29,19 @@ const QUERY_BYTES_MAX: usize = 4096;
         ("after" = Option<u64>, Query, description = "Lines behind this one."),
         ("before" = Option<u64>, Query, description = "Lines in front of this one."),
         ("limit" = Option<u64>, Query, description = "1 to 5000; 500 unless told."),
-        ("format" = Option<String>, Query, description = "`json`, or `text` for plain text without escape sequences."),
+        ("run" = Option<String>, Query, description = "Only lines of this run."),
+        ("format" = Option<String>, Query, description = "`json`; `ndjson` for a document per line; `text` for plain text without escape sequences."),
+        ("follow" = Option<bool>, Query, description = "Go on with what is printed, up to ten minutes, as `ndjson` or `text`."),
     ),
     responses((status = 200, body = Item<ConsoleLines>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)),
 )]
 pub(crate) async fn lines(at: AtServer, RawQuery(query): RawQuery) -> Answer<Response> {
-    hand_on(&at, "console/lines", query).await
+    let query = query.unwrap_or_default();
+    // The node says what else of it makes no sense.
+    if query.split('&').any(|part| part == "follow=true") {
+        return follow(&at, &query).await;
+    }
+    hand_on(&at, "console/lines", &query).await
 }
 
 /// Searches everything that is kept of the console, newest first, in any case of letters unless `case` says so. Needs
@@ -47,17 +58,34 @@ pub(crate) async fn lines(at: AtServer, RawQuery(query): RawQuery) -> Answer<Res
     responses((status = 200, body = Item<ConsoleMatches>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)),
 )]
 pub(crate) async fn search(at: AtServer, RawQuery(query): RawQuery) -> Answer<Response> {
-    hand_on(&at, "console/search", query).await
+    hand_on(&at, "console/search", &query.unwrap_or_default()).await
 }
 
-/// The runs whose lines are kept, newest first: when each began and how it ended. Needs `websocket.connect`.
+/// The last 1000 runs, newest first: when each began, how it ended, whether that was a crash. Needs `websocket.connect`.
 #[utoipa::path(
     get, path = "/api/client/servers/{server}/console/runs", tag = "client", operation_id = "list_runs",
     params(("server" = String, Path, description = "Identifier or uuid.")),
     responses((status = 200, body = List<Run>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)),
 )]
-pub(crate) async fn runs(at: AtServer, RawQuery(query): RawQuery) -> Answer<Response> {
-    hand_on(&at, "console/runs", query).await
+pub(crate) async fn runs(at: AtServer) -> Answer<Response> {
+    hand_on(&at, "console/runs", "").await
+}
+
+/// One run and, if it crashed, what was noted then: how it ended, its last 500 lines, what it used in its last five minutes, what was
+/// last done by whom. Of the last twenty crashes. Needs `websocket.connect`.
+#[utoipa::path(
+    get, path = "/api/client/servers/{server}/console/runs/{run}", tag = "client", operation_id = "read_run",
+    params(
+        ("server" = String, Path, description = "Identifier or uuid."),
+        ("run" = String, Path, description = "The run's `id`."),
+    ),
+    responses((status = 200, body = Item<RunDetails>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)),
+)]
+pub(crate) async fn run(at: AtServer, named: Path<(String, Uuid)>) -> Answer<Response> {
+    match hand_on(&at, &format!("console/runs/{}", named.0.1.simple()), "").await {
+        Err(Problem::NodeRefused(422, _)) => Err(Problem::NotFound),
+        answer => answer,
+    }
 }
 
 /// What the server used: the last hour second by second, or the last day minute by minute. Needs `websocket.connect`.
@@ -71,30 +99,54 @@ pub(crate) async fn runs(at: AtServer, RawQuery(query): RawQuery) -> Answer<Resp
     responses((status = 200, body = Item<StatsHistory>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)),
 )]
 pub(crate) async fn stats(at: AtServer, RawQuery(query): RawQuery) -> Answer<Response> {
-    hand_on(&at, "console/stats", query).await
+    hand_on(&at, "console/stats", &query.unwrap_or_default()).await
 }
 
-async fn hand_on(at: &AtServer, what: &str, query: Option<String>) -> Answer<Response> {
+async fn hand_on(at: &AtServer, what: &str, query: &str) -> Answer<Response> {
+    let path = path(at, what, query)?;
+    let turn = at.call.app.readers.reading.turn(at.call.user.uuid).await.ok_or(Problem::Throttled)?;
+    let answer = at.call.app.nodes.read(&at.node, &path).await.map_err(no_history)?;
+    Ok(passed_on(answer, turn))
+}
+
+async fn follow(at: &AtServer, query: &str) -> Answer<Response> {
+    let path = path(at, "console/lines", query)?;
+    let user = at.call.user.uuid;
+    let turn = at.call.app.readers.following.turn(user).await.ok_or(Problem::Throttled)?;
+    let answer = at.call.app.nodes.follow(&at.node, &path, user).await.map_err(no_history)?;
+    Ok(passed_on(answer, turn))
+}
+
+/// Where the node has it, for somebody who may have it.
+fn path(at: &AtServer, what: &str, query: &str) -> Answer<String> {
     at.require(permission::CONNECT)?;
-    let query = query.unwrap_or_default();
     if query.len() > QUERY_BYTES_MAX {
         return Err(Problem::BadRequest("The query is too long.".to_owned()));
     }
-    let turn = at.call.app.readers.turn(at.call.user.uuid).await.ok_or(Problem::Throttled)?;
-    let path = format!("/api/servers/{}/{what}?{query}", at.server.uuid);
-    let answer = at.call.app.nodes.read(&at.node, &path).await.map_err(|fault| match fault {
+    Ok(format!("/api/servers/{}/{what}?{query}", at.server.uuid))
+}
+
+fn no_history(fault: NodeFault) -> Problem {
+    match fault {
         // Nodes of others do not have these, and one that has lost the server cannot answer either.
         NodeFault::Refused { status: 404, .. } => {
             Problem::NodeRefused(502, "The node of this server keeps no history that can be read.".to_owned())
         }
         other => other.into(),
-    })?;
-    // What it is, is not the node's to say: a page from it would be a page of ours.
-    let is_text = answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/"));
-    let kind = if is_text { "text/plain; charset=utf-8" } else { "application/json" };
+    }
+}
+
+/// What it is, is not the node's to say: a page from it would be a page of ours.
+fn passed_on(answer: reqwest::Response, turn: OwnedSemaphorePermit) -> Response {
+    let given = answer.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+    let kind = match given {
+        kind if kind.starts_with(b"text/") => "text/plain; charset=utf-8",
+        b"application/x-ndjson" => "application/x-ndjson",
+        _ => "application/json",
+    };
     let stream = answer.bytes_stream().map(move |chunk| {
         let _held = &turn;
         chunk
     });
-    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(stream)).into_response())
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(stream)).into_response()
 }

@@ -17,14 +17,17 @@ async fn power_and_commands_reach_the_node_and_the_record() {
         assert_eq!((done.status, done.bytes.len()), (204, 0), "{signal}");
         let line = format!("POST /api/servers/{server}/power");
         let body = json!({ "action": signal, "user": owner.user.uuid });
-        assert_eq!(ground.node.take(), [Asked { line, query: String::new(), authorization: bearer.clone(), body }]);
+        assert_eq!(
+            ground.node.take(),
+            [Asked { line, query: String::new(), authorization: bearer.clone(), user: None, body }]
+        );
     }
     let command = "  say \"ü\" \u{1b}[31m; rm -rf / \n";
     let done = ground.send("POST", &format!("{base}/command"), &owner.key, &json!({ "command": command })).await;
     assert_eq!((done.status, done.bytes.len()), (204, 0));
     let line = format!("POST /api/servers/{server}/commands");
     let body = json!({ "commands": [command.trim()], "user": owner.user.uuid });
-    assert_eq!(ground.node.take(), [Asked { line, query: String::new(), authorization: bearer, body }]);
+    assert_eq!(ground.node.take(), [Asked { line, query: String::new(), authorization: bearer, user: None, body }]);
 
     let list = ground.get(&format!("{base}/activity"), &owner.key).await.json();
     let events: Vec<&str> =

@@ -25,6 +25,41 @@ async fn whoever_may_see_the_console_may_read_what_was_kept_of_it() {
 }
 
 #[tokio::test]
+async fn one_run_is_named_by_its_id_and_by_nothing_else() {
+    let ground = Ground::new().await;
+    let server = ground.server("one", &ground.admin).await;
+    let run = "0123456789abcdef0123456789abcdef";
+    let line = format!("GET /api/servers/{server}/console/runs/{run}");
+    let path = |run: &str| format!("/api/client/servers/{server}/console/runs/{run}");
+    ground.node.take();
+    assert_eq!(ground.get(&path(run), &ground.admin.key).await.status, 200);
+    assert_eq!(ground.node.take().pop().unwrap().line, line);
+    ground.node.answer(&line, 422, json!({ "error": "no run of this server has this id" }));
+    let not_found = (404, "NotFoundHttpException".to_owned());
+    assert_eq!(ground.get(&path(run), &ground.admin.key).await.refusal(), not_found);
+    ground.node.take();
+    for other in ["..%2f..%2fpower", "x", "%ff"] {
+        assert_eq!(ground.get(&path(other), &ground.admin.key).await.refusal(), not_found, "{other}");
+    }
+    assert!(ground.node.take().is_empty());
+}
+
+#[tokio::test]
+async fn lines_are_followed_with_the_rights_of_whoever_asks() {
+    let ground = Ground::new().await;
+    let friend = ground.person("friend").await;
+    let server = ground.server("one", &ground.admin).await;
+    ground.share(server, &friend, &[]).await;
+    ground.node.take();
+    let path = format!("/api/client/servers/{server}/console/lines");
+    assert_eq!(ground.get(&path, &friend.key).await.status, 200);
+    assert_eq!(ground.node.take().pop().unwrap().user, None);
+    assert_eq!(ground.get(&format!("{path}?after=5&follow=true"), &friend.key).await.status, 200);
+    let asked = ground.node.take().pop().unwrap();
+    assert_eq!((asked.user, asked.query.as_str()), (Some(friend.user.uuid.to_string()), "after=5&follow=true"));
+}
+
+#[tokio::test]
 async fn a_node_that_keeps_nothing_or_says_no_is_told_apart() {
     let ground = Ground::new().await;
     let server = ground.server("one", &ground.admin).await;

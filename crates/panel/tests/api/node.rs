@@ -22,6 +22,8 @@ pub struct Asked {
     pub line: String,
     pub query: String,
     pub authorization: String,
+    /// On whose behalf.
+    pub user: Option<String>,
     pub body: Value,
 }
 
@@ -49,6 +51,7 @@ async fn answer(State(script): State<Arc<Script>>, request: Request) -> Response
         line: line.clone(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         authorization: authorization.to_owned(),
+        user: parts.headers.get("x-quarterdeck-user").map(|value| value.to_str().unwrap().to_owned()),
         body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
     };
     script.asked.send_modify(|all| all.push(asked));
@@ -77,6 +80,12 @@ fn usual(line: &str) -> (u16, Value) {
     }
 }
 
+fn run() -> Value {
+    json!({
+        "id": "r", "started_at": 1, "ended_at": null, "first_line": 5, "end_line": null, "exit": null, "crashed": false,
+    })
+}
+
 /// What a node has kept of a server.
 fn history(what: &str) -> Value {
     let item = |object: &str, attributes: Value| json!({ "object": object, "attributes": attributes });
@@ -91,8 +100,20 @@ fn history(what: &str) -> Value {
             item("console_matches", json!({ "matches": [found], "searched_to": 5, "complete": true }))
         }
         "runs" => {
-            let run = json!({ "id": "r", "started_at": 1, "ended_at": null, "first_line": 5, "end_line": null, "exit": null });
-            json!({ "object": "list", "data": [item("run", run)] })
+            let ended = json!({
+                "id": "q", "started_at": null, "ended_at": 9, "first_line": null, "end_line": 5, "exit": "exit code 3", "crashed": true,
+            });
+            json!({ "object": "list", "data": [item("run", run()), item("run", ended)] })
+        }
+        one if one.starts_with("runs/") => {
+            let crash = json!({
+                "code": 3, "signal": null, "out_of_memory": false, "in_a_row": 1, "restart_at": null, "gaps": [], "stats": [],
+                "last_act": { "at": 1, "event": "server:power.start", "user": null },
+                "lines": [{ "seq": 7, "at": 1, "kind": "output", "text": "boom" }],
+            });
+            let mut run = run();
+            run["crash"] = crash;
+            item("run", run)
         }
         _ => {
             let sample = json!({ "at": 1, "cpu": 1.5, "memory": 2, "memory_limit": 3, "rx": 4, "tx": 5, "disk": 6 });

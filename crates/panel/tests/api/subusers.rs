@@ -37,6 +37,7 @@ async fn a_subuser_from_invitation_to_removal() {
     expected["attributes"]["permissions"] = json!(["control.stop", "websocket.connect"]);
     assert_eq!((changed.status, changed.json()), (200, expected.clone()));
     let deauthorized = Asked {
+        user: None,
         query: String::new(),
         line: "POST /api/deauthorize-user".into(),
         authorization: format!("Bearer {}", ground.node_token),
