@@ -24,8 +24,7 @@ use crate::runtime::{process, program};
 use crate::server::actor::Actor;
 use crate::server::journal::Journal;
 use crate::server::record::replace;
-use crate::server::runs::Runs;
-use crate::server::{Asker, DEFINITION_FILE, LOG_DIR, Server, Standing, Status};
+use crate::server::{Asker, DEFINITION_FILE, Kept, LOG_DIR, Server, Standing, Status};
 use crate::tasks::{Kind, Tasks, blocking};
 use crate::waiting::WaitingRoom;
 use crate::{clock, history, http, stats};
@@ -138,14 +137,14 @@ impl Node {
             app_name: Arc::from(self.config.app_name.as_str()),
             echo_commands: self.config.echo_commands,
         };
-        let (tail, newest, runs) = {
+        let (tail, newest, kept) = {
             let (dir, log, presentation) = (dir.clone(), dir.join(LOG_DIR), presentation.clone());
             blocking(move || {
                 let (tail, newest) = Tail::open(&log, presentation.clone()).unwrap_or_else(|error| {
                     tracing::error!(server = %id, %error, "the console log cannot be read");
                     (Tail::unread(&log, presentation), Vec::new())
                 });
-                (tail, newest, Runs::load(&dir))
+                (tail, newest, Kept::load(&dir))
             })
             .await?
         };
@@ -163,7 +162,7 @@ impl Node {
             restart_at_ms: None,
             kill_at_ms: None,
         };
-        let (server, mailbox) = Server::new(id, dir.clone(), console, status, runs);
+        let (server, mailbox) = Server::new(id, dir.clone(), console, status, kept);
         let known = {
             let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
             // Two requests at once: the first one sets it up.

@@ -7,6 +7,7 @@ pub(crate) mod actor;
 mod chronicle;
 mod commands;
 pub(crate) mod crashes;
+pub(crate) mod documents;
 pub(crate) mod journal;
 pub(crate) mod launch;
 pub(crate) mod record;
@@ -16,7 +17,7 @@ pub(crate) mod runs;
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -144,6 +145,20 @@ pub(crate) struct Asker {
 /// The answer to a request to a server.
 pub(crate) type Reply = oneshot::Sender<Result<(), Refused>>;
 
+/// What is written down of a server's past beside its log.
+pub(crate) struct Kept {
+    pub(crate) runs: Runs,
+    pub(crate) figures: Figures,
+}
+
+impl Kept {
+    /// What is in a server's folder. Blocking.
+    pub(crate) fn load(dir: &Path) -> Self {
+        let now_ms = u64::try_from(clock::wall_ms()).unwrap_or(0);
+        Self { runs: Runs::load(dir), figures: Figures::load(dir, now_ms) }
+    }
+}
+
 /// A handle; clones are the same server.
 #[derive(Clone)]
 pub(crate) struct Server(Arc<Shared>);
@@ -168,10 +183,10 @@ impl Server {
         dir: PathBuf,
         console: Arc<Console>,
         mut status: Status,
-        runs: Runs,
+        kept: Kept,
     ) -> (Self, mpsc::Receiver<Event>) {
         let (mailbox, receiver) = mpsc::channel(MAILBOX_MAX);
-        status.last_exit = runs.newest().and_then(LastExit::of);
+        status.last_exit = kept.runs.newest().and_then(LastExit::of);
         let stats = Stats { memory_limit_bytes: limit_bytes(&status.definition), ..Stats::default() };
         let shared = Shared {
             id,
@@ -180,8 +195,8 @@ impl Server {
             mailbox,
             status: watch::Sender::new(status),
             stats: watch::Sender::new(stats),
-            figures: Mutex::default(),
-            runs: Mutex::new(runs),
+            figures: Mutex::new(kept.figures),
+            runs: Mutex::new(kept.runs),
             source: Mutex::default(),
             viewers: Mutex::default(),
         };
@@ -304,12 +319,20 @@ impl Server {
         });
     }
 
-    /// Keeps the sample of now for those who ask for figures over time.
+    /// Keeps the sample of now for those who ask for figures over time. Blocking.
     pub(crate) fn keep_figures(&self) {
         let stats = *self.0.stats.borrow();
-        if stats.state != State::Offline {
-            let at_ms = u64::try_from(clock::wall_ms()).unwrap_or(0);
-            self.0.figures.lock().unwrap_or_else(PoisonError::into_inner).add(at_ms, &stats);
+        if stats.state == State::Offline {
+            return;
+        }
+        let at_ms = u64::try_from(clock::wall_ms()).unwrap_or(0);
+        let change = self.0.figures.lock().unwrap_or_else(PoisonError::into_inner).add(at_ms, &stats);
+        let written = change.map_err(std::io::Error::from).and_then(|change| match change {
+            Some(change) => change.write(&self.0.dir),
+            None => Ok(()),
+        });
+        if let Err(error) = written {
+            tracing::warn!(server = %self.0.id, %error, "the figures of this minute are not written down");
         }
     }
 

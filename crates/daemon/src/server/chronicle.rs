@@ -119,7 +119,7 @@ impl Actor {
 
     async fn note_run(&mut self, run: Run) {
         let dir = self.server.dir().clone();
-        let change = self.server.runs(|runs| runs.note(run));
+        let change = self.server.runs(|runs| runs.note(&run));
         let written = blocking(move || change?.write(&dir)).await.and_then(|written| written);
         if let Err(error) = written {
             tracing::error!(server = %self.server.id(), %error, "this run is not written down: a restarted daemon will not tell of it");
