@@ -28,6 +28,7 @@ use crate::nodes::Nodes;
 use crate::nodes::outbox::{Notice, Outbox};
 use crate::store::activity::NewRecord;
 use crate::store::nodes::Node;
+use crate::store::outbox::Waiting;
 use crate::store::servers::Server;
 use crate::store::users::User;
 use crate::store::{Store, StoreError};
@@ -82,7 +83,18 @@ pub(crate) fn is_taken_for_an_id(name: &str) -> bool {
     (!name.is_empty() && name.bytes().all(|b| b.is_ascii_digit())) || Uuid::try_parse(name).is_ok()
 }
 
+/// What nodes must hear when somebody's tokens are worth nothing any more anywhere.
+pub(crate) fn revocations(user: &User, nodes: Vec<Uuid>) -> Vec<Waiting> {
+    let notice = Notice::Deauthorize { user: user.uuid, servers: Vec::new(), number: Some(user.number) };
+    nodes.into_iter().map(|node| notice.to(node)).collect()
+}
+
 impl AppState {
+    /// The same for the nodes that there are.
+    pub(crate) async fn revocations(&self, user: &User) -> Answer<Vec<Waiting>> {
+        Ok(revocations(user, self.store.node_ids().await?))
+    }
+
     /// Around an open database.
     pub(crate) fn new(config: Config, store: Store, nodes: Nodes) -> Self {
         Self {

@@ -50,7 +50,14 @@ impl<K: Hash + Eq + Clone> Lockout<K> {
         Ok(())
     }
 
-    /// The attempt succeeded.
+    /// The attempt was none: it succeeded, and those before it of others stay counted.
+    pub(crate) fn take_back(&self, key: &K) {
+        if let Some(attempts) = self.attempts.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
+            attempts.count = attempts.count.saturating_sub(1);
+        }
+    }
+
+    /// The attempt succeeded, and so did those before it, as it were.
     pub(crate) fn succeeded(&self, key: &K) {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
@@ -94,6 +101,18 @@ mod tests {
         assert_eq!(lockout.attempt(&"a", 6_000), Ok(()));
         lockout.succeeded(&"a");
         assert_eq!(lockout.attempt(&"a", 6_000), Ok(()));
+    }
+
+    #[test]
+    fn who_succeeds_between_guesses_takes_back_no_guess() {
+        let lockout = Lockout::new(3);
+        for _ in 0..2 {
+            assert_eq!(lockout.attempt(&"a", 0), Ok(()), "a guess");
+            assert_eq!(lockout.attempt(&"a", 0), Ok(()), "no guess");
+            lockout.take_back(&"a");
+        }
+        assert_eq!(lockout.attempt(&"a", 0), Ok(()), "the third guess");
+        assert!(lockout.attempt(&"a", 0).is_err());
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl AppState {
             }
         }
         self.door.by_account.succeeded(&account);
-        self.door.by_network.succeeded(&network);
+        self.door.by_network.take_back(&network);
         let (secret, session) = self.open_session(&user, ip, agent).await?;
         self.note(&user, ip, "auth:success").await;
         Ok((user, secret, session))
@@ -130,7 +130,7 @@ impl AppState {
             None => None,
         };
         let user = user.ok_or(Problem::SignInRefused)?;
-        self.door.by_network.succeeded(&network);
+        self.door.by_network.take_back(&network);
         let (secret, session) = self.open_session(&user, ip, agent).await?;
         self.note(&user, ip, "auth:link").await;
         Ok((user, secret, session))
@@ -234,7 +234,10 @@ impl AppState {
             return Err(wrong());
         }
         let codes: Vec<String> = (0..RECOVERY_CODES).map(|_| secret::alphanumeric(RECOVERY_CODE_CHARS)).collect();
-        self.store.confirm_totp(user.uuid, &codes).await?;
+        // Another one may have been offered meanwhile, to whom no app is set up.
+        if !self.store.confirm_totp(user.uuid, &offered, &codes).await? {
+            return Err(wrong());
+        }
         Ok(codes)
     }
 }

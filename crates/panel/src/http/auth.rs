@@ -88,13 +88,15 @@ pub(crate) async fn logout(Account(call): Account) -> Answer<Response> {
     Ok(goodbye(&call))
 }
 
-/// Signs out everywhere: ends all sessions of the caller, this one included.
+/// Signs out everywhere: ends all sessions of the caller, this one included, and the consoles they have open.
 #[utoipa::path(
     post, path = "/api/auth/logout-everywhere", tag = "session", operation_id = "sign_out_everywhere",
     responses((status = 204, description = "All sessions have ended."), (status = "4XX", body = ErrorBody)),
 )]
 pub(crate) async fn logout_everywhere(Account(call): Account) -> Answer<Response> {
-    call.app.store.end_sessions(call.user.uuid).await?;
+    let notices = call.app.revocations(&call.user).await?;
+    call.app.store.end_sessions(call.user.uuid, &notices).await?;
+    call.app.outbox.first_try(&notices).await;
     call.app.record(&call.actor(), None, "auth:logout-everywhere", Value::Null).await;
     Ok(goodbye(&call))
 }

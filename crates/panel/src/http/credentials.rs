@@ -16,7 +16,7 @@ use super::problem::{Answer, Problem};
 
 const CODE_CHARS_MAX: usize = 32;
 
-/// Changes the caller's password, and ends their other sessions. API keys go on.
+/// Changes the caller's password, and ends their other sessions. API keys go on; consoles that are open need a new token.
 #[utoipa::path(
     put, path = "/api/client/account/password", tag = "session", operation_id = "change_password", request_body = ChangePassword,
     responses((status = 204, description = "Changed."), (status = "4XX", body = ErrorBody)),
@@ -42,7 +42,10 @@ pub(crate) async fn change_password(Account(call): Account) -> Answer<StatusCode
         Proof::Session { session, .. } => Some(session),
         Proof::Key(_) => None,
     };
-    call.app.store.set_password(call.user.uuid, &hash, this).await?;
+    // A console that somebody else has open with the old password lives on a token of its own.
+    let notices = call.app.revocations(&call.user).await?;
+    call.app.store.set_password(call.user.uuid, &hash, this, &notices).await?;
+    call.app.outbox.first_try(&notices).await;
     call.app.record(&call.actor(), None, "user:account.password-changed", Value::Null).await;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,6 +3,7 @@
 use sqlx::Sqlite;
 use wire::ids::UserId;
 
+use super::outbox::{self, Waiting};
 use super::sessions::{Session, end_all};
 use super::{Columns, Result, Store};
 use crate::clock;
@@ -33,8 +34,14 @@ impl Store {
         })
     }
 
-    /// Sets a password and ends the person's sessions, all but one, and their links.
-    pub(crate) async fn set_password(&self, user: UserId, hash: &str, but: Option<&Session>) -> Result<()> {
+    /// Sets a password and ends the person's sessions, all but one, and their links. `notices` is what nodes must hear of that.
+    pub(crate) async fn set_password(
+        &self,
+        user: UserId,
+        hash: &str,
+        but: Option<&Session>,
+        notices: &[Waiting],
+    ) -> Result<()> {
         let mut tx = self.change().await?;
         let set = sqlx::query::<Sqlite>("UPDATE users SET password_hash = $2, updated_at = $3 WHERE uuid = $1")
             .bind(user.to_string())
@@ -42,6 +49,7 @@ impl Store {
             .bind(clock::now_ms());
         set.execute(&mut *tx).await?;
         end_all(&mut tx, user, but).await?;
+        outbox::put(&mut tx, notices).await?;
         tx.commit().await
     }
 
@@ -64,12 +72,17 @@ impl Store {
     }
 
     /// Turns the second factor on, with these recovery codes.
-    pub(crate) async fn confirm_totp(&self, user: UserId, codes: &[String]) -> Result<()> {
+    pub(crate) async fn confirm_totp(&self, user: UserId, offered: &Secret, codes: &[String]) -> Result<bool> {
         let mut tx = self.change().await?;
-        let confirm = sqlx::query::<Sqlite>("UPDATE users SET totp_confirmed = TRUE, updated_at = $2 WHERE uuid = $1")
-            .bind(user.to_string())
-            .bind(clock::now_ms());
-        confirm.execute(&mut *tx).await?;
+        let confirm = sqlx::query::<Sqlite>(
+            "UPDATE users SET totp_confirmed = TRUE, updated_at = $2 WHERE uuid = $1 AND totp_secret = $3 AND totp_confirmed = FALSE",
+        )
+        .bind(user.to_string())
+        .bind(clock::now_ms())
+        .bind(offered.expose().to_owned());
+        if confirm.execute(&mut *tx).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
         let old = sqlx::query::<Sqlite>("DELETE FROM recovery_codes WHERE user_uuid = $1").bind(user.to_string());
         old.execute(&mut *tx).await?;
         for code in codes {
@@ -78,7 +91,8 @@ impl Store {
                 .bind(secret::digest(code));
             keep.execute(&mut *tx).await?;
         }
-        tx.commit().await
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Turns the second factor off.

@@ -4,6 +4,7 @@ use sqlx::Sqlite;
 use sqlx::sqlite::SqliteRow;
 use wire::ids::UserId;
 
+use super::outbox::{self, Waiting};
 use super::{Columns, Result, Store};
 use crate::secret;
 
@@ -178,10 +179,11 @@ impl Store {
         Ok(())
     }
 
-    /// Ends all of somebody's sessions, and what opens new ones without a password.
-    pub(crate) async fn end_sessions(&self, user: UserId) -> Result<()> {
+    /// Ends all of somebody's sessions, and what opens new ones without a password. `notices` is what nodes must hear of that.
+    pub(crate) async fn end_sessions(&self, user: UserId, notices: &[Waiting]) -> Result<()> {
         let mut tx = self.change().await?;
         end_all(&mut tx, user, None).await?;
+        outbox::put(&mut tx, notices).await?;
         tx.commit().await
     }
 
@@ -255,6 +257,7 @@ fn insert(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::secret::Secret;
     use crate::store::users::NewUser;
 
     async fn store() -> (tempfile::TempDir, Store, UserId) {
@@ -301,9 +304,22 @@ mod tests {
         // A change of the password asked for with the old secret keeps the new one as well.
         let (_, session) = store.open_session(user, &opener(), 0).await.unwrap();
         let (second, _) = store.rotate_session(&session, &opener(), 2).await.unwrap().unwrap();
-        store.set_password(user, "hash", Some(&session)).await.unwrap();
+        store.set_password(user, "hash", Some(&session), &[]).await.unwrap();
         assert!(store.session(&second, 3).await.unwrap().is_some());
         assert!(store.session(&other, 3).await.unwrap().is_none());
+    }
+
+    /// Of two offers at the same time only the newer one can be confirmed: a code of the other was checked against another secret.
+    #[tokio::test]
+    async fn a_second_factor_is_confirmed_as_it_was_offered() {
+        let (_dir, store, user) = store().await;
+        let (first, second) = (Secret::new("AAAA".to_owned()), Secret::new("BBBB".to_owned()));
+        assert!(store.offer_totp(user, &first).await.unwrap() && store.offer_totp(user, &second).await.unwrap());
+        assert!(!store.confirm_totp(user, &first, &[]).await.unwrap());
+        assert!(!store.credentials(user).await.unwrap().totp_confirmed);
+        assert!(store.confirm_totp(user, &second, &[]).await.unwrap());
+        assert!(!store.confirm_totp(user, &second, &[]).await.unwrap(), "once is enough");
+        assert!(store.credentials(user).await.unwrap().totp_confirmed);
     }
 
     #[tokio::test]

@@ -184,6 +184,9 @@ async fn a_new_password_ends_the_other_sessions() {
     assert_eq!(missing.invalid(), rule("current_password", "required"));
     let changed = here.send(&ground, "PUT", path, &body(PASSWORD, "battery staple", "battery staple")).await;
     assert_eq!(changed.status, 204, "{}", changed.text());
+    // Consoles live on tokens of their own.
+    let revoked = format!("POST /api/deauthorize-user of {}", friend.user.uuid);
+    assert_eq!(deauthorized(&ground), [revoked.clone()]);
     assert_eq!(here.get(&ground, "/api/client").await.status, 200);
     assert_eq!(elsewhere.get(&ground, "/api/client").await.status, 401);
     assert_eq!(ground.get("/api/client", &friend.key).await.status, 200);
@@ -192,6 +195,7 @@ async fn a_new_password_ends_the_other_sessions() {
 
     let (third, _) = Browser::sign_in(&ground, &json!({ "user": "friend", "password": "battery staple" })).await;
     assert_eq!(third.send(&ground, "POST", "/api/auth/logout-everywhere", &json!({})).await.status, 204);
+    assert_eq!(deauthorized(&ground), [revoked]);
     for browser in [&here, &third] {
         assert_eq!(browser.get(&ground, "/api/client").await.status, 401);
     }
@@ -206,6 +210,13 @@ async fn an_administrator_who_sets_a_password_ends_the_sessions_of_the_old_one()
     let set = ground.send("PATCH", "/api/application/users/friend", &ground.admin.key, &body).await;
     assert_eq!(set.status, 200, "{}", set.text());
     assert_eq!(browser.get(&ground, "/api/client").await.status, 401);
+    assert_eq!(deauthorized(&ground).len(), 1);
+}
+
+/// Whose tokens the node was told to forget.
+fn deauthorized(ground: &Ground) -> Vec<String> {
+    let asked = ground.node.take().into_iter().filter(|asked| asked.line.contains("deauthorize"));
+    asked.map(|asked| format!("{} of {}", asked.line, asked.body["user"].as_str().unwrap())).collect()
 }
 
 /// In a browser that was left open nobody takes over the account, administrator or not.

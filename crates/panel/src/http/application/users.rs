@@ -4,20 +4,17 @@ use axum::Json;
 use axum::extract::OriginalUri;
 use axum::http::StatusCode;
 use serde_json::json;
-use uuid::Uuid;
 use wire::api::{ErrorBody, Item, List};
 use wire::application::{UpdateUser, User as UserBody, UserRequest};
 
 use super::resource_meta;
-use crate::app::is_taken_for_an_id;
+use crate::app::{is_taken_for_an_id, revocations};
 use crate::clock::iso;
 use crate::http::caller::{Admin, Call, Proof};
 use crate::http::fields::Fields;
 use crate::http::page::{Asked, paged_rows};
 use crate::http::path::Path;
 use crate::http::problem::{Answer, Problem};
-use crate::nodes::outbox::Notice;
-use crate::store::outbox::Waiting;
 use crate::store::users::{NewUser, User, UserFilter};
 
 const NAME_CHARS_MAX: usize = 191;
@@ -130,17 +127,17 @@ pub(crate) async fn update(Admin(call): Admin, Path(id): Path<String>) -> Answer
     }
     let store = &call.app.store;
     let hash = hashed(&call, password).await?;
-    let has_new_password = hash.is_some();
     let nodes = store.node_ids().await?;
+    let has_new_password = hash.is_some();
     let edit = |user: &mut User| {
         let was_admin = user.root_admin;
         change.apply(user);
-        if was_admin && !user.root_admin { revocations(user, nodes) } else { Vec::new() }
+        if has_new_password || (was_admin && !user.root_admin) { revocations(user, nodes) } else { Vec::new() }
     };
     let changed = store.change_user(id, hash, edit).await?;
     let (user, notices) = changed.ok_or(Problem::NotFound)?;
     if has_new_password {
-        store.end_sessions(id).await?;
+        store.end_sessions(id, &[]).await?;
     }
     call.app.outbox.first_try(&notices).await;
     let metadata = json!({ "username": user.username, "uuid": user.uuid });
@@ -199,12 +196,6 @@ impl Change {
     }
 }
 
-/// What nodes must hear when somebody's rights have become less everywhere.
-fn revocations(user: &User, nodes: Vec<Uuid>) -> Vec<Waiting> {
-    let notice = Notice::Deauthorize { user: user.uuid, servers: Vec::new(), number: Some(user.number) };
-    nodes.into_iter().map(|node| notice.to(node)).collect()
-}
-
 /// Deletes an account with its keys and rights. Whoever owns servers cannot be deleted.
 #[utoipa::path(
     delete, path = "/api/application/users/{user}", tag = "application", operation_id = "delete_user",
@@ -216,7 +207,7 @@ pub(crate) async fn delete(Admin(call): Admin, Path(id): Path<String>) -> Answer
     if user.uuid == call.user.uuid {
         return Err(Problem::Rule("DisplayException", "You cannot delete your own account.".to_owned()));
     }
-    let notices = revocations(&user, call.app.store.node_ids().await?);
+    let notices = call.app.revocations(&user).await?;
     call.app.store.delete_user(user.uuid, &notices).await?;
     call.app.outbox.first_try(&notices).await;
     let metadata = json!({ "username": user.username, "uuid": user.uuid });
