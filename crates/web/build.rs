@@ -1,5 +1,5 @@
-//! Puts the web interface into the program: a folder that is ready, or what npm builds of `/web`, or, where there is no npm, a page
-//! that says so.
+//! Puts the web interface into the program: a folder that is ready, or what npm builds of `/web`. Where there is no npm a release
+//! build fails, and any other has a page that says so.
 
 use std::env;
 use std::error::Error;
@@ -9,7 +9,7 @@ use std::process::Command;
 
 /// Names a folder with a finished interface; nothing is built then.
 const READY: &str = "QUARTERDECK_WEB_DIST";
-/// When it is set, a build without the interface is an error: for those who publish one.
+/// Whether a build without the interface is an error: `1` always, `0` never. Unless told, a release build's is: somebody will use it.
 const REQUIRED: &str = "QUARTERDECK_WEB_REQUIRED";
 /// The oldest Node.js that its tools run on.
 const NODE_MIN: (u32, u32) = (20, 19);
@@ -53,8 +53,15 @@ fn from_sources(here: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let (major, minor) = NODE_MIN;
     let advice =
         format!("{lacking}; install {major}.{minor} or newer, or name a folder with a finished interface in {READY}");
-    if env::var_os(REQUIRED).is_some() {
-        return Err(format!("the web interface cannot be built: {advice}").into());
+    let is_required = match env::var(REQUIRED).as_deref() {
+        Ok("0") => false,
+        Ok(_) => true,
+        Err(_) => env::var("PROFILE").as_deref() == Ok("release"),
+    };
+    if is_required {
+        return Err(
+            format!("the web interface cannot be built: {advice}, or build without one with {REQUIRED}=0").into()
+        );
     }
     println!("cargo::warning=this build has a placeholder for its web interface: {advice}");
     Ok(here.join("placeholder"))
