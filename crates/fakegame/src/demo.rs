@@ -180,6 +180,8 @@ impl Demo<'_> {
     }
 
     fn stop(&mut self) -> io::Result<u8> {
+        // A prompt behind the last words would be a line of its own in every log.
+        self.screen.end()?;
         self.screen.print(&[Entry::info("Server thread", "Stopping the server".to_owned())])?;
         let farewell: Vec<_> = self.world.take_online().iter().map(|name| life::left(name)).collect();
         self.screen.print(&farewell)?;
@@ -190,7 +192,6 @@ impl Demo<'_> {
             Err(error) => (Entry::error("Server thread", error), EXIT_NOT_SAVED),
         };
         self.screen.print(&[entry])?;
-        self.screen.end()?;
         Ok(status)
     }
 }
