@@ -112,6 +112,8 @@ pub(crate) enum Command {
     Console(client::ConsoleArgs),
     /// Print the last console lines, and follow with -f
     Logs(client::LogsArgs),
+    /// Print when a server ran and how that ended, and what was noted of a crash
+    Runs(client::RunsArgs),
     /// Print what a server uses
     Stats(client::StatsArgs),
     /// Send one command to a server

@@ -5,6 +5,7 @@ pub(crate) mod create;
 pub(crate) mod keys;
 pub(crate) mod logs;
 pub(crate) mod power;
+pub(crate) mod runs;
 pub(crate) mod servers;
 pub(crate) mod share;
 pub(crate) mod stats;

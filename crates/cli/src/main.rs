@@ -87,6 +87,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), Fault> {
         Command::Power(args) => commands::power::run(&context, args).await,
         Command::Console(args) => console::run(&context, global, args).await,
         Command::Logs(args) => commands::logs::run(&context, args).await,
+        Command::Runs(args) => commands::runs::run(&context, args).await,
         Command::Stats(args) => commands::stats::run(&context, args).await,
         Command::Send(args) => commands::command(&context, args).await,
         Command::Key(args) => commands::keys::run(&context, args.action).await,

@@ -119,6 +119,22 @@ pub(crate) struct StatsArgs {
     pub(crate) follow: bool,
 }
 
+/// `quarterdeck runs`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  quarterdeck runs demo             when it ran, and how that ended
+  quarterdeck runs demo crash       the newest crash: its last lines, what it used, who did what before")]
+pub(crate) struct RunsArgs {
+    #[arg(help = SERVER_HELP)]
+    pub(crate) server: String,
+    /// One run: the beginning of its id, or `crash` for the newest that crashed
+    pub(crate) run: Option<String>,
+    /// All runs that are remembered, not the last 20
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
 /// `quarterdeck command`.
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -53,6 +53,28 @@ fn a_server_from_a_template_is_made_started_listed_and_coloured() {
 }
 
 #[test]
+fn runs_tell_how_they_ended_and_a_crash_what_there_was_to_see() {
+    let up = Up::start();
+    up.game("fragile", "--obey --ansi --lines 5");
+    assert!(up.ok(&["runs", "fragile"]).contains("goes on"));
+    let (code, said) = up.refused(&["runs", "fragile", "crash"]);
+    assert!(code == 1 && said.contains("has not crashed"), "{code} {said}");
+    up.console(&["fragile", "--until", "exit code 3"], "exit 3\n");
+    let listed = up.ok(&["runs", "fragile"]);
+    assert!(listed.contains("crashed: exit code 3"), "{listed}");
+    let told = up.ok(&["runs", "fragile", "crash"]);
+    assert!(
+        told.contains("\nline 4\n") && told.ends_with("exit 3\n") && told.contains("server:console.command"),
+        "{told}"
+    );
+    assert!(!told.contains('\x1b'), "{told}");
+    let document = up.json(&["runs", "fragile", "crash"]);
+    assert_eq!((&document["crashed"], &document["crash"]["code"]), (&Value::Bool(true), &Value::from(3)));
+    let id = document["id"].as_str().unwrap();
+    assert_eq!(up.ok(&["runs", "fragile", &id[..8]]), told);
+}
+
+#[test]
 fn completions_know_the_commands_in_every_shell() {
     let data = tempfile::TempDir::new().unwrap();
     for (shell, mark) in [("bash", "complete -F"), ("zsh", "#compdef quarterdeck"), ("fish", "complete -c quarterdeck")]
