@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { BASE, IS_MOCK, launch, openServer, PASSWORD, rows, sees, signIn, USER, visit, type Visit } from "./browser";
+import { BASE, IS_MOCK, launch, openServer, PASSWORD, rows, sees, settled, signIn, USER, visit, type Visit } from "./browser";
 
 const NAME = process.env.QUARTERDECK_SERVER ?? "Demo harbour";
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -128,21 +128,26 @@ describe.each(["dark", "light"] as const)("axe, %s", (theme) => {
     await page.getByLabel("Password").waitFor();
     expect(await axe(page), "sign-in").toEqual([]);
     await signIn(page);
-    await page.getByTestId("server").first().waitFor();
-    await page.waitForTimeout(500);
+    await page.getByTestId("server").filter({ hasText: NAME }).getByTestId("state").getByText("running").waitFor();
+    await settled(page);
     expect(await axe(page), "servers").toEqual([]);
     await openServer(page, NAME);
     await page.getByTestId("search-toggle").click();
-    await page.waitForTimeout(300);
+    await page.getByTestId("search").waitFor();
+    await settled(page);
     expect(await axe(page), "console").toEqual([]);
-    for (const tab of ["Graphs", "People", "Activity"]) {
+    const parts = { Graphs: page.getByTestId("graphs").locator("canvas").first(), People: page.getByLabel("E-mail"), Activity: page.locator("td.who").first().or(page.getByText("Nothing yet.")) };
+    for (const [tab, shown] of Object.entries(parts)) {
       await page.getByRole("link", { name: tab }).click();
-      await page.waitForTimeout(500);
+      await shown.waitFor();
+      await settled(page);
       expect(await axe(page), tab).toEqual([]);
     }
-    for (const where of ["wall", "account"]) {
+    const others = { wall: page.locator('[data-testid="pane"] [data-painted="true"]').first(), account: page.getByRole("heading", { name: "API keys" }) };
+    for (const [where, shown] of Object.entries(others)) {
       await page.goto(`${BASE}/${where}`);
-      await page.waitForTimeout(800);
+      await shown.waitFor();
+      await settled(page);
       expect(await axe(page), where).toEqual([]);
     }
   });
@@ -183,8 +188,9 @@ describe.runIf(IS_MOCK)("with the mock", () => {
     await signIn(page);
     const row = page.getByTestId("server").filter({ hasText: "Creative flats" });
     await row.getByRole("button", { name: "Start" }).click();
-    await row.getByText(/starting|running/).waitFor();
-    await row.getByText("running").waitFor();
+    // Not in its last line, which may say "Running" as well.
+    await row.getByTestId("state").getByText(/starting|running/).waitFor();
+    await row.getByTestId("state").getByText("running").waitFor();
     await page.getByLabel("Search servers").fill("lobby");
     await row.waitFor({ state: "detached" });
     expect(await page.getByTestId("server").count()).toBe(1);
