@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["e2e/**/*.e2e.ts"],
+    include: ["e2e/*.e2e.ts"],
     environment: "node",
     globalSetup: process.env.QUARTERDECK_URL ? [] : ["e2e/mock.setup.ts"],
     testTimeout: 60_000,

@@ -5,18 +5,17 @@ use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::{DEADLINE, Rest, program};
+use crate::{DEADLINE, Folder, Rest, program};
 
 /// The user and group that own nothing.
 const NOBODY: u32 = 65_534;
 
 /// See the module.
 pub struct Deck {
-    data: TempDir,
+    data: Folder,
     unprivileged: bool,
     child: Option<Child>,
     arguments: Vec<String>,
@@ -61,10 +60,9 @@ impl Deck {
         deck
     }
 
-    #[allow(clippy::expect_used)]
     fn prepared(arguments: &[&str]) -> Self {
         Self {
-            data: TempDir::with_prefix("quarterdeck-test-").expect("a folder"),
+            data: Folder::new(),
             unprivileged: false,
             child: None,
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
@@ -252,15 +250,6 @@ impl Drop for Deck {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
             let _ = child.start_kill();
-        }
-        // Games carry the folder in their environment; their shims end with them.
-        let mark = self.data.path().as_os_str().as_encoded_bytes().to_vec();
-        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-            let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-            if let Some(pid) = pid.filter(|_| environ.windows(mark.len()).any(|part| part == mark.as_slice())) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
         }
         if std::thread::panicking() {
             println!("--- the program's log ---\n{}", self.log());

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout)]
 
 pub mod deck;
+pub mod folder;
 pub mod program;
 pub mod rest;
 pub mod socket;
@@ -31,5 +32,6 @@ pub fn skip(test: &str, why: &str, insisted: bool) {
 }
 
 pub use deck::Deck;
+pub use folder::Folder;
 pub use rest::{Answer, Rest};
 pub use socket::Socket;

@@ -51,7 +51,7 @@ export async function visit(browser: Browser, look: Look = {}): Promise<Visit> {
   const faults: string[] = [];
   page.on("pageerror", (error) => faults.push(error.message));
   page.on("console", (message) => {
-    if (message.type() === "error" && /Content.Security.Policy|Refused|Uncaught/i.test(message.text())) faults.push(message.text());
+    if (message.type() === "error" && /Content.Security.Policy|Refused to |Uncaught/i.test(message.text())) faults.push(message.text());
   });
   page.setDefaultTimeout(10_000);
   return { context, page, faults };
