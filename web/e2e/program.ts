@@ -56,6 +56,13 @@ export class Program {
     return program;
   }
 
+  /** One that runs already and is left as it is. */
+  static elsewhere(url: string, key: string): Program {
+    const program = new Program("up", "", []);
+    program.greeting = { url, key, demo: null, sign_in: null };
+    return program;
+  }
+
   get url(): string {
     return this.greeting.url;
   }
@@ -94,6 +101,7 @@ export class Program {
   /** Ends it and its games, and deletes its folder. */
   async end(): Promise<void> {
     await this.kill();
+    if (this.folder === "") return;
     sweep(this.folder);
     folders.delete(this.folder);
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
