@@ -1,44 +1,189 @@
-// Numbers of the page in Chromium: time to the first line, lines/s it keeps up with, memory under 500 lines/s.
-// Runs against the mock, whose demo game floods on command. SECONDS sets how long the memory is watched (600 for the record).
-import { launch, openServer, signIn, type, visit } from "../e2e/browser";
+// Figures of the pages in Chromium on the shipped program: time to the first line, lines/s kept up with, memory. One command starts all it needs.
+// A program that runs already is used where QUARTERDECK_URL, _KEY, _USER and _PASSWORD name one. SECONDS: how long memory is watched (600 for the record).
+import { existsSync } from "node:fs";
+import { setTimeout as pass } from "node:timers/promises";
+import type { BrowserContext, CDPSession, Page } from "playwright-core";
+import { DOOR, frames, hasLines, launch, type Look, signIn, visit } from "../e2e/browser";
+import { binary, Program, type ServerMade } from "../e2e/program";
 
 const SECONDS = Number(process.env.SECONDS ?? 60);
+const ROUNDS = 7;
+const RATES = [500, 1_000, 2_000, 5_000, 10_000];
+const RATE_SECONDS = 8;
+const LONG = 100_000;
+const MEMORY_RATE = 500;
+
+const { QUARTERDECK_URL: elsewhere, QUARTERDECK_KEY: key } = process.env;
+if (elsewhere && !key) throw new Error("QUARTERDECK_KEY must hold an administrator's key of the panel at QUARTERDECK_URL");
+const program = elsewhere ? Program.elsewhere(elsewhere, key ?? "") : await Program.begin("up", ["--no-demo"]);
+const door = elsewhere ? DOOR : await program.door();
 const browser = await launch();
-const { page, context } = await visit(browser);
-await signIn(page);
-await openServer(page, "Demo harbour");
-const address = page.url();
-
-const starts: number[] = [];
-for (let round = 0; round < 5; round++) {
-  await page.goto("about:blank");
-  const began = Date.now();
-  await page.goto(address);
-  await page.locator('[data-testid="console"][data-painted="true"]').waitFor();
-  starts.push(Date.now() - began);
-}
-console.log(`navigation to first line: ${starts.sort((a, b) => a - b)[2]} ms (median of 5, warm cache, local)`);
-
-for (const rate of [500, 2_000, 5_000, 10_000]) {
-  const tag = `-m${rate}`;
-  await type(page, `flood ${rate} 6 ${tag}`);
-  await page.waitForTimeout(6_000);
-  const began = Date.now();
-  await page.waitForFunction(([name, last]) => document.querySelector(".xterm-rows")?.textContent?.includes(`flood${String(name)} ${String(last)} of`), [tag, rate * 6] as const, { polling: 50, timeout: 60_000 });
-  const frames = await page.evaluate(() => new Promise<number>((resolve) => requestAnimationFrame((from) => requestAnimationFrame((to) => resolve(to - from)))));
-  console.log(`${rate} lines/s for 6 s: last line seen ${Date.now() - began} ms after the end, frame ${Math.round(frames)} ms`);
+const made: ServerMade[] = [];
+console.log(`${elsewhere ?? binary().split("/").slice(-2).join("/")}, Chromium ${browser.version()}`);
+try {
+  const first = await visit(browser);
+  await signIn(first.page, "/", door);
+  const signedIn = await first.context.storageState();
+  await first.context.close();
+  for (const lines of [600, LONG]) await opening(signedIn, lines);
+  for (const rate of RATES) await keepingUp(signedIn, rate);
+  for (const hidden of [false, true]) await memory(signedIn, hidden);
+  if (existsSync(new URL("../dist/index.html", import.meta.url))) await import("./budget.mjs" as string);
+} finally {
+  await browser.close();
+  if (elsewhere) for (const one of made) await program.ask("DELETE", `/api/application/servers/${one.identifier}`).catch(() => undefined);
+  await program.end();
 }
 
-const client = await context.newCDPSession(page);
-await client.send("HeapProfiler.enable");
-const heap = async () => {
+async function game(settings: string, start = true): Promise<ServerMade> {
+  const server = await program.game(`measured ${made.length}`, settings, { start_on_completion: start });
+  made.push(server);
+  return server;
+}
+
+function end(server: ServerMade): Promise<null> {
+  return program.ask("POST", `/api/client/servers/${server.identifier}/power`, { signal: "kill" });
+}
+
+/** From the beginning of the navigation to the frame that has the first lines in it: with an empty cache, and with a filled one. */
+async function opening(signedIn: Look["signedIn"], lines: number): Promise<void> {
+  const server = await game(`--lines ${lines}`);
+  while ((await program.newest(server)) !== `line ${lines - 1}`) await pass(200);
+  const timed = async (page: Page) => {
+    await page.goto(`${program.url}/servers/${server.identifier}`);
+    await hasLines(page);
+    return page.evaluate(() => (window as unknown as { painted: Promise<number> }).painted);
+  };
+  const cold: number[] = [];
+  let warm: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const { page, context } = await visit(browser, { signedIn });
+    await clocked(page);
+    cold.push(await timed(page));
+    if (round === ROUNDS - 1) {
+      for (let again = 0; again <= ROUNDS; again++) {
+        await page.goto("about:blank");
+        warm.push(await timed(page));
+      }
+      // The first of them fills what the browser keeps of compiled scripts.
+      warm = warm.slice(1);
+    }
+    await context.close();
+  }
+  console.log(`first line, ${lines} lines of history: ${spread(cold)} with an empty cache, ${spread(warm)} with a filled one (median of ${ROUNDS}, least to most)`);
+  await end(server);
+}
+
+/** Has a page note when its first lines are on the screen. */
+async function clocked(page: Page): Promise<void> {
+  await page.addInitScript(() => {
+    (window as unknown as { painted: Promise<number> }).painted = new Promise((resolve) => {
+      const watcher = new MutationObserver(() => {
+        if (!document.querySelector('[data-testid="console"][data-painted="true"]')) return;
+        watcher.disconnect();
+        requestAnimationFrame(() => resolve(performance.now()));
+      });
+      watcher.observe(document, { subtree: true, childList: true, attributes: true });
+    });
+  });
+}
+
+interface Sample { at: number; line: number }
+
+/** A game prints at a rate; every frame says which line is the newest on the screen, the log says when that was printed. */
+async function keepingUp(signedIn: Look["signedIn"], rate: number): Promise<void> {
+  const last = rate * RATE_SECONDS - 1;
+  const server = await game(`--ready-after 2s --rate ${rate} --lines ${rate * RATE_SECONDS}`);
+  const { page, context } = await visit(browser, { signedIn });
+  await page.goto(`${program.url}/servers/${server.identifier}`);
+  await page.locator('[data-link="live"]').waitFor();
+  const samples = await page.evaluate(
+    ({ last }) =>
+      new Promise<Sample[]>((resolve) => {
+        const seen: Sample[] = [];
+        const look = () => {
+          const rows = document.querySelectorAll(".xterm-rows:not(.qd-ghost) > div");
+          let line = -1;
+          for (let row = rows.length - 1; row >= 0 && line < 0; row--) line = Number(/^line (\d+)/.exec(rows[row]?.textContent ?? "")?.[1] ?? -1);
+          seen.push({ at: Date.now(), line });
+          if (line >= last) resolve(seen);
+          else requestAnimationFrame(look);
+        };
+        look();
+      }),
+    { last },
+  );
+  const printed = await printedAt(server);
+  const drawn = samples.filter((one, index) => one.line >= 0 && one.line !== samples[index - 1]?.line);
+  const late = drawn.map((one) => one.at - (printed.get(one.line) ?? one.at));
+  const gaps = samples.slice(1).flatMap((one, index) => (one.line >= 0 ? [one.at - (samples[index] as Sample).at] : []));
+  const over = samples.at(-1) as Sample;
+  const took = (printed.get(last) ?? 0) - (printed.get(0) ?? 0);
+  console.log(
+    `${rate} lines/s for ${RATE_SECONDS} s (${Math.round((last * 1000) / took)} printed): a line is seen after ${quantile(late, 0.5)} ms (95 %: ${quantile(late, 0.95)}), the last one after ${over.at - (printed.get(last) ?? over.at)} ms; a frame takes ${quantile(gaps, 0.5)} ms (95 %: ${quantile(gaps, 0.95)}, longest ${Math.max(...gaps)})`,
+  );
+  await context.close();
+}
+
+/** When each line of the game was printed. */
+async function printedAt(server: ServerMade): Promise<Map<number, number>> {
+  const all = new Map<number, number>();
+  for (let before = ""; ; ) {
+    const page = await program.ask<{ attributes: { lines: { seq: number; at: number; text: string }[] } }>("GET", `/api/client/servers/${server.identifier}/console/lines?limit=5000${before}`);
+    const { lines } = page.attributes;
+    if (lines.length === 0) return all;
+    for (const { text, at } of lines) {
+      const line = /^line (\d+)/.exec(text)?.[1];
+      if (line) all.set(Number(line), at);
+    }
+    before = `&before=${lines[0]?.seq ?? 0}`;
+  }
+}
+
+/** What the page's scripts hold while a game prints, after everything unused was collected. */
+async function memory(signedIn: Look["signedIn"], hidden: boolean): Promise<void> {
+  const server = await game(`--rate ${MEMORY_RATE}`);
+  const { page, context } = await visit(browser, { signedIn });
+  await page.goto(`${program.url}/servers/${server.identifier}`);
+  await hasLines(page);
+  const client = await context.newCDPSession(page);
+  await client.send("HeapProfiler.enable");
+  if (hidden) await hide(page, context, client);
+  const found: string[] = [`${(await heap(client)).toFixed(1)} at first`];
+  for (let step = 1; step <= 6; step++) {
+    await pass((SECONDS / 6) * 1000);
+    found.push(`${(await heap(client)).toFixed(1)} after ${Math.round((step * SECONDS) / 6)} s`);
+  }
+  console.log(`MiB of JavaScript heap at ${MEMORY_RATE} lines/s, page ${hidden ? "hidden" : "in front"}: ${found.join(", ")}`);
+  await end(server);
+  await context.close();
+}
+
+/** Another tab in front, and no emulation that pretends that this one is. */
+async function hide(page: Page, context: BrowserContext, client: CDPSession): Promise<void> {
+  const front = await context.newPage();
+  await client.send("Emulation.setFocusEmulationEnabled", { enabled: false });
+  await front.bringToFront();
+  await frames(front);
+  if ((await page.evaluate(() => document.visibilityState)) === "hidden") return;
+  // This Chromium hides nothing by itself: the page is told.
+  await page.evaluate(() => {
+    Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+}
+
+async function heap(client: CDPSession): Promise<number> {
   await client.send("HeapProfiler.collectGarbage");
   const { usedSize } = (await client.send("Runtime.getHeapUsage")) as { usedSize: number };
   return usedSize / 1024 / 1024;
-};
-await type(page, `flood 500 ${SECONDS} -long`);
-for (let at = 0; at < SECONDS; at += SECONDS / 6) {
-  await page.waitForTimeout((SECONDS / 6) * 1000);
-  console.log(`memory at 500 lines/s after ${Math.round(at + SECONDS / 6)} s: ${(await heap()).toFixed(1)} MiB JavaScript heap`);
 }
-await browser.close();
+
+function quantile(values: readonly number[], part: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0);
+}
+
+function spread(values: readonly number[]): string {
+  return `${quantile(values, 0.5)} ms (${quantile(values, 0)} to ${quantile(values, 1)})`;
+}
