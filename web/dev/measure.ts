@@ -2,8 +2,8 @@
 // A program that runs already is used where QUARTERDECK_URL, _KEY, _USER and _PASSWORD name one. SECONDS: how long memory is watched (600 for the record).
 import { existsSync } from "node:fs";
 import { setTimeout as pass } from "node:timers/promises";
-import type { BrowserContext, CDPSession, Page } from "playwright-core";
-import { DOOR, frames, hasLines, launch, type Look, signIn, visit } from "../e2e/browser";
+import type { CDPSession, Page } from "playwright-core";
+import { DOOR, hasLines, launch, type Look, signIn, visit } from "../e2e/browser";
 import { binary, Program, type ServerMade } from "../e2e/program";
 
 const SECONDS = Number(process.env.SECONDS ?? 60);
@@ -148,7 +148,7 @@ async function memory(signedIn: Look["signedIn"], hidden: boolean): Promise<void
   await hasLines(page);
   const client = await context.newCDPSession(page);
   await client.send("HeapProfiler.enable");
-  if (hidden) await hide(page, context, client);
+  if (hidden) await hide(page);
   const found: string[] = [`${(await heap(client)).toFixed(1)} at first`];
   for (let step = 1; step <= 6; step++) {
     await pass((SECONDS / 6) * 1000);
@@ -159,14 +159,8 @@ async function memory(signedIn: Look["signedIn"], hidden: boolean): Promise<void
   await context.close();
 }
 
-/** Another tab in front, and no emulation that pretends that this one is. */
-async function hide(page: Page, context: BrowserContext, client: CDPSession): Promise<void> {
-  const front = await context.newPage();
-  await client.send("Emulation.setFocusEmulationEnabled", { enabled: false });
-  await front.bringToFront();
-  await frames(front);
-  if ((await page.evaluate(() => document.visibilityState)) === "hidden") return;
-  // This Chromium hides nothing by itself: the page is told.
+/** A browser without a window hides no page, so the page is told: what it draws and keeps then is what is asked about. */
+async function hide(page: Page): Promise<void> {
   await page.evaluate(() => {
     Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true });
     document.dispatchEvent(new Event("visibilitychange"));
