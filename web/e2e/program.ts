@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import type { Door } from "./browser";
 
 const START_MS = 45_000;
-const folders = new Set<string>();
+const begun = new Set<Program>();
 
 /** The one line that it prints when it is up. A node says less. */
 export interface Greeting {
@@ -48,11 +48,16 @@ export class Program {
   static async begin(role: "up" | "panel" | "node", settings: readonly string[] = [], files: Record<string, unknown> = {}): Promise<Program> {
     // Whoever starts this run may name a folder, to find what it left behind if it is cut short.
     const folder = mkdtempSync(join(process.env.QUARTERDECK_E2E_FOLDER ?? tmpdir(), "quarterdeck-e2e-"));
-    if (folders.size === 0) process.once("exit", () => folders.forEach(sweep));
-    folders.add(folder);
     for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), JSON.stringify(content), { mode: 0o600 });
     const program = new Program(role, folder, settings);
-    await program.start();
+    if (begun.size === 0) process.once("exit", () => begun.forEach((one) => one.clear()));
+    begun.add(program);
+    try {
+      await program.start();
+    } catch (fault) {
+      await program.end();
+      throw fault;
+    }
     return program;
   }
 
@@ -69,7 +74,7 @@ export class Program {
 
   /** Starts it, also again: address and folder are those of the first time. */
   async start(): Promise<void> {
-    const { QUARTERDECK_URL: _url, QUARTERDECK_KEY: _key, QUARTERDECK_E2E_FOLDER: _folder, ...env } = process.env;
+    const { QUARTERDECK_URL: _url, QUARTERDECK_KEY: _key, ...env } = process.env;
     const log = openSync(join(this.folder, "test.log"), "a");
     const listen = this.settings.includes("--listen") ? [] : ["--listen", this.listen];
     const child = spawn(binary(), [this.role, "--json", "--data", this.folder, ...listen, ...this.settings], { env, cwd: this.folder, stdio: ["ignore", "pipe", log] });
@@ -101,9 +106,15 @@ export class Program {
   /** Ends it and its games, and deletes its folder. */
   async end(): Promise<void> {
     await this.kill();
+    this.clear();
+    begun.delete(this);
+  }
+
+  /** The same in one go, for when there is no time to wait. */
+  private clear(): void {
+    this.child?.kill("SIGKILL");
     if (this.folder === "") return;
     sweep(this.folder);
-    folders.delete(this.folder);
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
