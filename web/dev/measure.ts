@@ -1,6 +1,8 @@
 // Figures of the pages in Chromium on the shipped program: time to the first line, lines/s kept up with, memory. One command starts all it needs.
-// A program that runs already is used where QUARTERDECK_URL, _KEY, _USER and _PASSWORD name one. SECONDS: how long memory is watched (600 for the record).
+// Arguments choose parts: opening, rates, memory, sizes. SECONDS: how long memory is watched (600 for the record).
+// A program that runs already is used where QUARTERDECK_URL, _KEY, _USER and _PASSWORD name one.
 import { existsSync } from "node:fs";
+import { loadavg } from "node:os";
 import { setTimeout as pass } from "node:timers/promises";
 import type { CDPSession, Page } from "playwright-core";
 import { DOOR, hasLines, launch, type Look, signIn, visit } from "../e2e/browser";
@@ -13,22 +15,26 @@ const RATE_SECONDS = 8;
 const LONG = 100_000;
 const MEMORY_RATE = 500;
 
+const chosen = process.argv.slice(3);
+const wants = (part: string) => chosen.length === 0 || chosen.includes(part);
 const { QUARTERDECK_URL: elsewhere, QUARTERDECK_KEY: key } = process.env;
 if (elsewhere && !key) throw new Error("QUARTERDECK_KEY must hold an administrator's key of the panel at QUARTERDECK_URL");
 const program = elsewhere ? Program.elsewhere(elsewhere, key ?? "") : await Program.begin("up", ["--no-demo"]);
 const door = elsewhere ? DOOR : await program.door();
 const browser = await launch();
 const made: ServerMade[] = [];
-console.log(`${elsewhere ?? binary().split("/").slice(-2).join("/")}, Chromium ${browser.version()}`);
+// Other work on the machine makes every figure worse: the load tells how much to believe.
+const load = () => `load ${loadavg()[0]?.toFixed(1)}`;
+console.log(`${elsewhere ?? binary().split("/").slice(-2).join("/")}, Chromium ${browser.version()}, ${load()}`);
 try {
   const first = await visit(browser);
   await signIn(first.page, "/", door);
   const signedIn = await first.context.storageState();
   await first.context.close();
-  for (const lines of [600, LONG]) await opening(signedIn, lines);
-  for (const rate of RATES) await keepingUp(signedIn, rate);
-  for (const hidden of [false, true]) await memory(signedIn, hidden);
-  if (existsSync(new URL("../dist/index.html", import.meta.url))) await import("./budget.mjs" as string);
+  if (wants("opening")) for (const lines of [600, LONG]) await opening(signedIn, lines);
+  if (wants("rates")) for (const rate of RATES) await keepingUp(signedIn, rate);
+  if (wants("memory")) await Promise.all([memory(signedIn, false), memory(signedIn, true)]);
+  if (wants("sizes") && existsSync(new URL("../dist/index.html", import.meta.url))) await import("./budget.mjs" as string);
 } finally {
   await browser.close();
   if (elsewhere) for (const one of made) await program.ask("DELETE", `/api/application/servers/${one.identifier}`).catch(() => undefined);
@@ -70,7 +76,7 @@ async function opening(signedIn: Look["signedIn"], lines: number): Promise<void>
     }
     await context.close();
   }
-  console.log(`first line, ${lines} lines of history: ${spread(cold)} with an empty cache, ${spread(warm)} with a filled one (median of ${ROUNDS}, least to most)`);
+  console.log(`first line, ${lines} lines of history: ${spread(cold)} with an empty cache, ${spread(warm)} with a filled one (median of ${ROUNDS}, least to most), ${load()}`);
   await end(server);
 }
 
@@ -120,7 +126,7 @@ async function keepingUp(signedIn: Look["signedIn"], rate: number): Promise<void
   const over = samples.at(-1) as Sample;
   const took = (printed.get(last) ?? 0) - (printed.get(0) ?? 0);
   console.log(
-    `${rate} lines/s for ${RATE_SECONDS} s (${Math.round((last * 1000) / took)} printed): a line is seen after ${quantile(late, 0.5)} ms (95 %: ${quantile(late, 0.95)}), the last one after ${over.at - (printed.get(last) ?? over.at)} ms; a frame takes ${quantile(gaps, 0.5)} ms (95 %: ${quantile(gaps, 0.95)}, longest ${Math.max(...gaps)})`,
+    `${rate} lines/s for ${RATE_SECONDS} s (${Math.round((last * 1000) / took)} printed): a line is seen after ${quantile(late, 0.5)} ms (95 %: ${quantile(late, 0.95)}), the last one after ${over.at - (printed.get(last) ?? over.at)} ms; a frame takes ${quantile(gaps, 0.5)} ms (95 %: ${quantile(gaps, 0.95)}, longest ${Math.max(...gaps)}), ${load()}`,
   );
   await context.close();
 }
@@ -154,7 +160,7 @@ async function memory(signedIn: Look["signedIn"], hidden: boolean): Promise<void
     await pass((SECONDS / 6) * 1000);
     found.push(`${(await heap(client)).toFixed(1)} after ${Math.round((step * SECONDS) / 6)} s`);
   }
-  console.log(`MiB of JavaScript heap at ${MEMORY_RATE} lines/s, page ${hidden ? "hidden" : "in front"}: ${found.join(", ")}`);
+  console.log(`MiB of JavaScript heap at ${MEMORY_RATE} lines/s, page ${hidden ? "hidden" : "in front"}: ${found.join(", ")}, ${load()}`);
   await end(server);
   await context.close();
 }
