@@ -75,7 +75,8 @@ export function account(path: string, request: IncomingMessage, body: Body, resp
   }
   if (path === "/api/client/account/password") {
     if (!mustSetPassword && body.current_password !== password) return fail(response, 422, "ValidationException", "The current password is wrong.", "current_password");
-    if (String(body.password).length < 8) return fail(response, 422, "ValidationException", "The password must have at least 8 characters.", "password");
+    const { length } = [...String(body.password)];
+    if (length < 8 || length > 1024) return fail(response, 422, "ValidationException", "The password must have 8 to 1024 characters.", "password");
     password = String(body.password);
     mustSetPassword = false;
     return done(response);

@@ -1,6 +1,6 @@
 // The frames, on the fixtures that Rust reads too, and on everything a frame should not be.
 import { describe, expect, test } from "vitest";
-import { bare, closeMeaning, commandFault, decode, decodeStats, frames } from "../src/lib/protocol";
+import { bare, closeMeaning, COMMAND_BYTES_MAX, commandFault, decode, decodeStats, FRAME_BYTES_MAX, frames } from "../src/lib/protocol";
 import { fixture, folder, table } from "./fixtures";
 
 describe("frames of the plain protocol", () => {
@@ -78,6 +78,14 @@ test.each(["", "ping", "[]", "null", "7", '{"event":7}', '{"args":["x"]}', '{"ev
 
 test("binary data is no frame", () => {
   expect(decode(new ArrayBuffer(3))).toBeNull();
+});
+
+test("a command that is taken fits into a frame, however its JSON is spelled", () => {
+  // A lone half of a pair has six characters in JSON and three bytes in UTF-8; a quotation mark two for one.
+  for (const text of ['"'.repeat(COMMAND_BYTES_MAX), "\ud800".repeat(Math.floor(COMMAND_BYTES_MAX / 3))]) {
+    expect(commandFault(text)).toBeNull();
+    expect(new TextEncoder().encode(frames.command(text, "c".repeat(64))).length).toBeLessThan(FRAME_BYTES_MAX);
+  }
 });
 
 test("what the node would refuse is known before", () => {

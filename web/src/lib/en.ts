@@ -40,7 +40,7 @@ export const en = {
   "password.again": "New password, again",
   "password.current": "Current password",
   "password.set": "Set password",
-  "password.short": "At least 8 characters.",
+  "password.length": "A password has 8 to 1024 characters.",
   "password.differ": "The two passwords differ.",
   "password.done": "The password is set.",
 
@@ -204,7 +204,7 @@ export const en = {
   "account.twoFactorOff": "Off. With it, sign-in also asks for a code from an app on your phone.",
   "account.twoFactorOn": "On. Sign-in asks for a code from your app.",
   "account.twoFactorBegin": "Set up",
-  "account.twoFactorScan": "Add this secret to your authenticator app, then type the code that it shows.",
+  "account.twoFactorScan": "Scan this with your authenticator app, or type the secret into it. Then type the code that it shows.",
   "account.twoFactorOpen": "Open in an app on this device",
   "account.twoFactorSecret": "Secret",
   "account.twoFactorCode": "Code",

@@ -3,8 +3,8 @@
 /** The subprotocol with numbered lines. A server that does not know it selects none, and the plain protocol is spoken. */
 export const SUBPROTOCOL = "quarterdeck.v1";
 
-/** The node closes the socket (1009) above this many bytes in one frame. */
-export const FRAME_BYTES_MAX = 8192;
+/** The node closes the socket (1009) above this many bytes in one frame. Any command it takes fits, however its JSON is spelled. */
+export const FRAME_BYTES_MAX = 32 * 1024;
 /** The node refuses a command above this many bytes. */
 export const COMMAND_BYTES_MAX = 4096;
 
