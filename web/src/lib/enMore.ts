@@ -55,6 +55,8 @@ export const more = {
   "people.linkOf": "Make a sign-in link for {name}",
   "people.linkMade": "Signs {name} in once, until {until}. It is shown only now; an earlier one opens nothing any more.",
 
+  "account.qr": "QR code with the secret below, for an authenticator app",
+
   "activity.title": "Who did what",
   "activity.empty": "Nothing yet.",
   "activity.when": "When",
