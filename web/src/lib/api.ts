@@ -54,6 +54,8 @@ export interface Subuser {
   email: string;
   permissions: string[];
   "2fa_enabled": boolean;
+  /** When the account was made, not when the server was shared. */
+  created_at: string;
 }
 
 export interface ApiKey {
