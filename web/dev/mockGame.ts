@@ -14,14 +14,17 @@ export interface MockLine {
 
 export interface MockRun {
   id: string;
-  started_at: number;
+  started_at: number | null;
   ended_at: number | null;
-  first_line: number;
+  first_line: number | null;
   end_line: number | null;
   exit: string | null;
+  crashed: boolean;
 }
 
 const KEPT = 150_000;
+/** Restarts in a row, as the real node counts them. */
+const RESTARTS_MAX = 5;
 const GRACE_MS = 15_000;
 const PLAYERS = ["Ada", "Brennan", "Cook", "Drake", "Edda", "Franklin"];
 const CHAT = ["anyone near the harbour?", "wind's from the north", "brb", "nice build <3", "who took my boat", "see https://example.com/map#harbour", "gg", "reef ahead!"];
@@ -58,7 +61,11 @@ export class MockGame {
   ) {
     const now = Date.now();
     for (let at = 0; at < history; at++) this.log.push(this.line("output", chatter(this.next), null, now - (history - at) * 700));
-    if (history > 0) this.runs.push({ id: "1", started_at: now - history * 700, ended_at: now - 1, first_line: 0, end_line: history, exit: "exit code 0" });
+    if (history === 0) return;
+    // Of the older run only the end is kept.
+    const middle = Math.floor(history / 2);
+    this.runs.push({ id: "1", started_at: now - (history - middle) * 700, ended_at: now - 1, first_line: middle, end_line: history, exit: "exit code 0", crashed: false });
+    this.runs.push({ id: "0", started_at: null, ended_at: now - (history - middle) * 700 - 1, first_line: null, end_line: middle, exit: "killed by SIGSEGV", crashed: true });
   }
 
   get oldest(): number {
@@ -120,7 +127,11 @@ export class MockGame {
     else if (word === "say") say(`[Server] ${rest.join(" ")}`);
     else if (word === "stop") this.power("stop");
     else if (word === "hang") this.hung = true;
-    else if (word === "crash") this.crash();
+    else if (word === "crash") {
+      // "crash 6" is the sixth in a row, after which nobody starts it again.
+      if (rest[0]) this.crashes = Number(rest[0]) - 1;
+      this.crash();
+    }
     else if (word === "flood") this.flood(Number(rest[0] ?? 500), Number(rest[1] ?? 10), rest[2] ?? "");
     else if (word === "gap") this.lose(Number(rest[0] ?? 800));
     else if (word === "colours") colours().forEach(say);
@@ -160,7 +171,7 @@ export class MockGame {
     this.crashed = false;
     this.hung = false;
     this.startedAt = Date.now();
-    this.runs.unshift({ id: String(this.runs.length + 1), started_at: this.startedAt, ended_at: null, first_line: this.next, end_line: null, exit: null });
+    this.runs.unshift({ id: String(this.runs.length + 1), started_at: this.startedAt, ended_at: null, first_line: this.next, end_line: null, exit: null, crashed: false });
     this.enter("starting");
     this.notice("Starting.");
     ["Loading charts", "Rigging sails", "Listening on 0.0.0.0:25565"].forEach((text, at) => this.later(250 * (at + 1), () => this.write("output", stamp() + text)));
@@ -184,16 +195,22 @@ export class MockGame {
   private end(exit: string, crashed: boolean): void {
     this.clear();
     const run = this.runs[0];
-    if (run && !run.ended_at) Object.assign(run, { ended_at: Date.now(), end_line: this.next, exit });
+    if (run && !run.ended_at) Object.assign(run, { ended_at: Date.now(), end_line: this.next, exit, crashed });
     this.killAt = null;
     this.lastExit = exit;
     this.crashed = crashed;
     this.endedAt = Date.now();
     if (crashed) {
-      const wait = 2_000 * 2 ** this.crashes++;
-      this.restartAt = this.crashes > 5 ? null : Date.now() + Math.max(wait, 6_000);
-      this.notice(`The server crashed: ${exit}. It is started again in ${Math.round(Math.max(wait, 6_000) / 1000)} s.`);
-      if (this.restartAt) this.later(this.restartAt - Date.now(), () => this.start());
+      const wait = Math.max(2_000 * 2 ** this.crashes++, 6_000);
+      this.restartAt = this.crashes > RESTARTS_MAX ? null : Date.now() + wait;
+      this.notice(`The server crashed: ${exit}.`);
+      if (this.restartAt) {
+        this.notice(`Restart ${this.crashes} of ${RESTARTS_MAX} follows in ${Math.round(wait / 1000)} s.`);
+        this.later(wait, () => this.start());
+      } else {
+        this.notice(`That is ${this.crashes} failures in a row: given up. It stays down until somebody starts it.`);
+        this.crashes = 0;
+      }
     } else {
       this.notice(`The server has stopped: ${exit}.`);
     }

@@ -108,7 +108,7 @@ function users(rest: string, method: string, body: Body, response: ServerRespons
   }
   if (person) return envelope(response, "server_subuser", Object.assign(person, { permissions: body.permissions }));
   if (!String(body.email).includes("@")) return fail(response, 422, "ValidationException", "The email must be a valid email address.", "email");
-  const made = { uuid: randomUUID(), username: String(body.email).split("@")[0], email: body.email, image: "", "2fa_enabled": false, permissions: body.permissions, created_at: new Date().toISOString() };
+  const made = { uuid: randomUUID(), username: String(body.email).split("@")[0], email: body.email, image: "", "2fa_enabled": false, permissions: body.permissions, created_at: new Date(String(body.email).startsWith("old") ? 0 : Date.now()).toISOString() };
   people.push(made);
   envelope(response, "server_subuser", made);
 }
@@ -121,7 +121,8 @@ function reads(game: MockGame, what: string, query: URLSearchParams, response: S
     const before = number("before");
     const end = after !== null ? Math.min(game.log.length, seek(game, after + 1) + limit) : before !== null ? seek(game, before) : game.log.length;
     const start = after !== null ? seek(game, after + 1) : Math.max(0, end - limit);
-    const lines = game.log.slice(start, end);
+    const run = query.has("run") ? game.runs.find((one) => one.id === query.get("run")) : undefined;
+    const lines = game.log.slice(start, end).filter((line) => !run || (line.seq >= (run.first_line ?? 0) && line.seq < (run.end_line ?? Infinity)));
     if (query.get("format") === "text") {
       response.writeHead(200, { "Content-Type": "text/plain; charset=utf-8" }).end(lines.map((line) => `${sanitise(line.text).plain}\n`).join(""));
       return;

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { waitMs } from "../src/lib/backoff";
 import { complete, names } from "../src/lib/complete";
 import { CommandHistory, HISTORY_MAX } from "../src/lib/history";
-import { logText, newest } from "../src/lib/logFile";
+import { linesOfRun, logText, newest } from "../src/lib/logFile";
 import { change, changeOne, has, others, partOf, RIGHTS } from "../src/lib/rights";
 import { formatMoment } from "../src/lib/times";
 import { formatBytes, formatDuration, Series } from "../src/lib/stats";
@@ -148,4 +148,29 @@ test("a log of very long lines is downloaded in several answers", async () => {
   };
   expect((await newest(read)).lines.map(({ seq }) => seq)).toEqual([2, 3, 4, 5, 6]);
   expect(asked).toEqual([{ limit: 5000 }, { after: 3, limit: 3 }, { after: 5, limit: 1 }]);
+});
+
+test("the lines of a run are read page by page, from what is kept of it to its end", async () => {
+  const kept = (from: number, to: number) => Array.from({ length: to - from }, (_, at) => ({ seq: from + at, at: 0, kind: "output" as const, text: "x", user: null }));
+  const asked: unknown[] = [];
+  // A log of the lines 10 to 29, of which an answer takes four.
+  const read = ({ after, before, limit }: { after?: number; before?: number; limit: number }) => {
+    asked.push({ after, before, limit });
+    const from = Math.max(oldest, after !== undefined ? after + 1 : (before ?? 30) - limit);
+    return Promise.resolve({ oldest, next: 30, gaps: [], lines: kept(from, Math.min(30, from + 4)) });
+  };
+  const numbers = async (run: { first_line: number | null; end_line: number | null }) => {
+    const all: number[] = [];
+    for await (const page of linesOfRun({ id: "r", ...run }, read)) all.push(...page.lines.map(({ seq }) => seq));
+    return all;
+  };
+  const range = (from: number, to: number) => kept(from, to).map(({ seq }) => seq);
+  let oldest = 10;
+  expect(await numbers({ first_line: 12, end_line: 19 })).toEqual(range(12, 19));
+  expect(await numbers({ first_line: 25, end_line: null })).toEqual(range(25, 30));
+  expect(await numbers({ first_line: null, end_line: 12 })).toEqual([10, 11]);
+  oldest = 0;
+  asked.length = 0;
+  expect(await numbers({ first_line: 0, end_line: 6 })).toEqual(range(0, 6));
+  expect(asked).toEqual([{ before: 5000, limit: 5000 }, { after: 3, limit: 5000 }]);
 });

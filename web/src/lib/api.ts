@@ -109,14 +109,17 @@ export interface MatchPage {
 
 export interface Run {
   id: string;
-  /** Unix milliseconds. */
-  started_at: number;
+  /** Unix milliseconds; null when its beginning is no longer kept. */
+  started_at: number | null;
   /** Null while it goes on, and when nobody saw its end. */
   ended_at: number | null;
-  first_line: number;
+  /** Null when it is no longer kept. */
+  first_line: number | null;
   /** The number behind its last line; null while it goes on. */
   end_line: number | null;
   exit: string | null;
+  /** Whether nobody had asked for its end. Older panels do not tell. */
+  crashed?: boolean;
 }
 
 export interface StatsHistory {
@@ -187,7 +190,7 @@ export const api = {
     (await post<Envelope<{ url: string; expires_at: string }>>(`/api/application/users/${encodeURIComponent(user)}/sign-in-link`)).attributes,
   createServer: async (body: Record<string, unknown>) => (await post<Envelope<{ identifier: string }>>("/api/application/servers", body)).attributes,
 
-  lines: async (id: string, range: { after?: number; before?: number; limit: number }) =>
+  lines: async (id: string, range: { after?: number; before?: number; run?: string; limit: number }) =>
     (await get<Envelope<LinePage>>(at(id, `/console/lines${query(range)}`))).attributes,
   search: async (id: string, q: string, options: { before?: number; limit?: number; matchCase?: boolean }) =>
     (

@@ -1,7 +1,7 @@
 // One server's console as a page holds it: the connection, its lines, and what is known of the server, ready to be shown.
 import { api } from "./api";
 import { names } from "./complete";
-import { HELD_LINES_MAX, LINES_MAX, LineStore, seam } from "./console";
+import { clean, HELD_LINES_MAX, LINES_MAX, LineStore, seam } from "./console";
 import { marked } from "./marked";
 import type { PowerAction, Receipt, ServerState, Stats } from "./protocol";
 import type { LinkState, Listener, World } from "./link";
@@ -13,6 +13,8 @@ const OLDER_LINES = 1_000;
 const BEHIND_MIN = 50;
 const NAMES_MAX = 200;
 const CRASH_LINES = 10;
+/** A status may overtake the last lines of the game by a moment. */
+const CRASH_LINES_MS = 400;
 
 export interface Crash {
   exit: string;
@@ -20,6 +22,8 @@ export interface Crash {
   at: number | null;
   restartAt: number | null;
   lines: string[];
+  /** What the node noted last, such as that the server is not started again any more. Words for people, shown as they are. */
+  notes: string[];
 }
 
 function browserWorld(server: string): World {
@@ -58,6 +62,7 @@ export class LiveConsole {
   private oldestKept: number | null = null;
   private loadingOlder = false;
   private dismissedAt: number | null = null;
+  private filling = false;
   private readonly names = new Set<string>();
   private readonly watchers = new Set<() => void>();
   private readonly sampled = new Set<(stats: Stats) => void>();
@@ -166,6 +171,7 @@ export class LiveConsole {
       line: (line) => {
         if (!this.store.append(line)) return;
         if (line.kind === "output") this.remember(line.text);
+        if (this.crash) this.fillCrash();
         this.changed();
       },
       gap: (from, to, reason) => {
@@ -208,17 +214,22 @@ export class LiveConsole {
     this.crashed = event.state === "offline" && event.crashed;
     if (!this.crashed) this.crash = null;
     else if (event.endedAt === null || event.endedAt !== this.dismissedAt) {
-      const crash = { exit: event.exit ?? "", at: event.endedAt, restartAt: event.restartAt, lines: [] };
-      this.crash = crash;
-      // The status may overtake the last lines of the game by a moment.
-      setTimeout(() => this.fillCrash(crash), 400);
+      this.crash = { exit: event.exit ?? "", at: event.endedAt, restartAt: event.restartAt, lines: [], notes: [] };
+      this.fillCrash();
     }
   }
 
-  private fillCrash(crash: Crash): void {
-    if (this.crash !== crash) return;
-    const lines = this.store.entries().filter((entry) => entry.type === "line").slice(-CRASH_LINES);
-    this.crash = { ...crash, lines: lines.map(marked) };
+  /** Soon, and once for many lines: when a page is opened after the crash, the history comes behind the status. */
+  private fillCrash(): void {
+    if (this.filling) return;
+    this.filling = true;
+    setTimeout(() => {
+      this.filling = false;
+      if (!this.crash) return;
+      const lines = this.store.entries().filter((entry) => entry.type === "line").slice(-CRASH_LINES);
+      const said = lines.length - 1 - lines.findLastIndex((entry) => entry.kind !== "notice");
+      this.crash = { ...this.crash, lines: lines.map(marked), notes: lines.slice(lines.length - said).map((entry) => clean(entry).plain) };
+    }, CRASH_LINES_MS);
   }
 
   private forget(): void {
