@@ -36,6 +36,12 @@ export class MockGame {
   readonly gaps: { from: number; to: number; reason: string }[] = [];
   readonly runs: MockRun[] = [];
   readonly wakers = new Set<() => void>();
+  /** What administrators can change, in the API's own shape. */
+  readonly settings = {
+    limits: { memory: 1024, swap: 0, disk: 0, io: 500, cpu: 0, threads: null, oom_disabled: true } as Record<string, unknown>,
+    container: { startup_command: "java -jar server.jar nogui", image: "", installed: 1, environment: {} } as Record<string, unknown>,
+    process: { ready: [")! For help, type \"help\""], stop: "stop", grace_ms: GRACE_MS, settle_ms: 0, console: "pty", success_exit: [] } as Record<string, unknown>,
+  };
   readonly statusListeners = new Set<(frame: object) => void>();
   next = 0;
   state: State = "offline";
@@ -54,8 +60,8 @@ export class MockGame {
 
   constructor(
     readonly id: number,
-    readonly name: string,
-    readonly description: string,
+    public name: string,
+    public description: string,
     readonly pace: number,
     history: number,
   ) {

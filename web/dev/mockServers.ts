@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { sanitise } from "../src/lib/sanitise";
 import { done, envelope, fail, json, list } from "./mockAccount";
+import { adminRoutes } from "./mockAdmin";
 import { type Action, MockGame, sampleAt } from "./mockGame";
 import { seek, tokens, trouble } from "./mockSocket";
 
@@ -53,7 +54,7 @@ export function serverRoutes(games: MockGame[], url: URL, request: IncomingMessa
   }
   if (path === "/api/client/permissions") return envelope(response, "system_permissions", { permissions: PERMISSIONS });
   if (path === "/api/application/templates") return list(response, "template", TEMPLATES);
-  if (path === "/api/application/servers" && method === "GET") return list(response, "server", games.filter((game) => game.name.includes(url.searchParams.get("filter[name]") ?? "")).map((game) => ({ name: game.name })));
+  if (adminRoutes(games, url, method, body, response)) return;
   if (/^\/api\/application\/users\/[^/]+\/sign-in-link$/.test(path) && method === "POST") {
     return envelope(response, "sign_in_link", { url: `http://${request.headers.host ?? ""}/link#welcome`, expires_at: new Date(Date.now() + 8.64e7).toISOString() });
   }

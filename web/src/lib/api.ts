@@ -2,6 +2,7 @@
 import { CredentialsFault, type Credentials } from "./credentials";
 import { ApiFault, type Envelope, get, post } from "./http";
 import type { LineKind, PowerAction, ServerState } from "./protocol";
+import type { AdminServer, Part } from "./serverSettings";
 
 export interface Server {
   uuid: string;
@@ -128,9 +129,10 @@ export interface StatsHistory {
 }
 
 /** How long a console waits before it asks again for a server that is suspended. */
-const BLOCKED_RETRY_MS = 60_000;
+export const BLOCKED_RETRY_MS = 60_000;
 
 const at = (server: string, rest: string) => `/api/client/servers/${encodeURIComponent(server)}${rest}`;
+const admin = (server: string, rest: string) => `/api/application/servers/${encodeURIComponent(server)}${rest}`;
 
 function query(values: Record<string, string | number | undefined>): string {
   const entries = Object.entries(values).filter(([, value]) => value !== undefined) as [string, string | number][];
@@ -188,6 +190,11 @@ export const api = {
   /** A link that signs somebody in once. For administrators. */
   signInLink: async (user: string) =>
     (await post<Envelope<{ url: string; expires_at: string }>>(`/api/application/users/${encodeURIComponent(user)}/sign-in-link`)).attributes,
+  /** A server with all its settings, and changing them. For administrators, as are the next three. */
+  adminServer: async (id: string) => (await get<Envelope<AdminServer>>(admin(id, ""))).attributes,
+  changeServer: async (id: string, part: Part, body: Record<string, unknown>) => (await post<Envelope<AdminServer>>(admin(id, `/${part}`), body, "PATCH")).attributes,
+  suspendServer: (id: string, suspended: boolean) => post<void>(admin(id, suspended ? "/suspend" : "/unsuspend")),
+  deleteServer: (id: string) => post<void>(admin(id, ""), undefined, "DELETE"),
   createServer: async (body: Record<string, unknown>) => (await post<Envelope<{ identifier: string }>>("/api/application/servers", body)).attributes,
 
   lines: async (id: string, range: { after?: number; before?: number; run?: string; limit: number }) =>

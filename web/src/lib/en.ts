@@ -89,6 +89,7 @@ export const en = {
   "tab.graphs": "Graphs",
   "tab.people": "People",
   "tab.activity": "Activity",
+  "tab.settings": "Settings",
   "tabs.label": "Parts of this server",
 
   "link.live": "Live",

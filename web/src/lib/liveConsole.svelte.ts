@@ -1,5 +1,5 @@
 // One server's console as a page holds it: the connection, its lines, and what is known of the server, ready to be shown.
-import { api } from "./api";
+import { api, BLOCKED_RETRY_MS } from "./api";
 import { names } from "./complete";
 import { clean, HELD_LINES_MAX, LINES_MAX, LineStore, seam } from "./console";
 import { marked } from "./marked";
@@ -113,6 +113,12 @@ export class LiveConsole {
     await api.power(this.server, action).catch((fault: unknown) => (this.notice = fault instanceof Error ? fault.message : String(fault)));
   }
 
+  /** Somebody knows that the server can be used again: no wait is kept, no end is final. */
+  again(): void {
+    this.connection.open();
+    this.connection.poke(true);
+  }
+
   /** Names seen in the newest lines, for completion. */
   get seenNames(): readonly string[] {
     return [...this.names];
@@ -163,6 +169,11 @@ export class LiveConsole {
         if (state.name === "ended") this.ready = true;
         if (state.name === "live") this.suspended = this.gone = false;
         if (state.name === "waiting" && state.reason === "suspended") this.suspended = true;
+        if (state.name === "ended" && state.reason === "server is suspended") {
+          // The node closes so and says not to come back; from now on the panel is asked, as by a page that is opened later.
+          this.suspended = true;
+          setTimeout(() => this.connection.link === state && this.connection.open(), BLOCKED_RETRY_MS);
+        }
         if (state.name === "ended" && (state.reason === "gone" || state.reason === "deleted" || state.reason === "server deleted")) this.gone = true;
         // Of what cannot be seen any more nothing is known; of what is only unreachable, the last state is.
         if (state.name === "ended" || this.suspended) this.forget();

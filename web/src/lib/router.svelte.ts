@@ -9,7 +9,7 @@ export type Route =
   | { page: "link" }
   | { page: "lost" };
 
-export const TABS = ["console", "graphs", "people", "activity"] as const;
+export const TABS = ["console", "graphs", "people", "activity", "settings"] as const;
 export type Tab = (typeof TABS)[number];
 
 export function parse(path: string): Route {
