@@ -30,7 +30,7 @@ describe.runIf(IS_MOCK)("with the mock", () => {
     const told = async () => {
       await card.getByText("exit code 3", { exact: true }).waitFor();
       await card.getByText("It stays down until somebody starts it.", { exact: true }).waitFor();
-      await card.getByTestId("crash-notes").getByText("That is 6 failures in a row: given up.").waitFor();
+      await card.getByTestId("crash-note").getByText("That is 6 failures in a row: given up.").waitFor();
       await card.getByText("Last lines").click();
       await card.locator("pre").getByText("the anchor is not attached").waitFor();
     };

@@ -29,7 +29,7 @@ export const more = {
   "crash.soon": "It is being started again.",
   "crash.stays": "It stays down until somebody starts it.",
   "crash.last": "Last lines",
-  "crash.said": "Notes",
+  "crash.note": "Note",
   "crash.dismiss": "Dismiss",
 
   "people.title": "Who may use this server",
@@ -70,7 +70,7 @@ export const more = {
   "activity.system": "system",
   "activity.more": "Older",
 
-  "settings.details": "Name",
+  "settings.details": "Name and description",
   "settings.startup": "Start and stop",
   "settings.limits": "Limits",
   "settings.atOnce": "Counts at once.",

@@ -22,8 +22,8 @@ export interface Crash {
   at: number | null;
   restartAt: number | null;
   lines: string[];
-  /** What the node noted last, such as that the server is not started again any more. Words for people, shown as they are. */
-  notes: string[];
+  /** What the node noted last, such as that it has given up. Words for people, shown as they are. */
+  note: string;
 }
 
 function browserWorld(server: string): World {
@@ -225,7 +225,7 @@ export class LiveConsole {
     this.crashed = event.state === "offline" && event.crashed;
     if (!this.crashed) this.crash = null;
     else if (event.endedAt === null || event.endedAt !== this.dismissedAt) {
-      this.crash = { exit: event.exit ?? "", at: event.endedAt, restartAt: event.restartAt, lines: [], notes: [] };
+      this.crash = { exit: event.exit ?? "", at: event.endedAt, restartAt: event.restartAt, lines: [], note: "" };
       this.fillCrash();
     }
   }
@@ -238,8 +238,8 @@ export class LiveConsole {
       this.filling = false;
       if (!this.crash) return;
       const lines = this.store.entries().filter((entry) => entry.type === "line").slice(-CRASH_LINES);
-      const said = lines.length - 1 - lines.findLastIndex((entry) => entry.kind !== "notice");
-      this.crash = { ...this.crash, lines: lines.map(marked), notes: lines.slice(lines.length - said).map((entry) => clean(entry).plain) };
+      const last = lines.findLast((entry) => entry.kind !== "input");
+      this.crash = { ...this.crash, lines: lines.map(marked), note: last?.kind === "notice" ? clean(last).plain : "" };
     }, CRASH_LINES_MS);
   }
 
