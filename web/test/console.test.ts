@@ -148,3 +148,55 @@ test("times are written as they were asked for", () => {
   expect(formatTime(at, "off", at)).toBe("");
   expect(formatTime(null, "local", at)).toBe("");
 });
+
+describe("a part of what is kept", () => {
+  const entries = (next: { entries: readonly { type: string; seq?: number }[] } | null) => next?.entries.map((entry) => entry.seq) ?? [];
+  const range = (from: number, to: number) => Array.from({ length: to - from }, (_, at) => from + at);
+
+  test("is drawn around a line, a third of it behind the line, and whoever lets go gets the newest", () => {
+    const store = new LineStore();
+    const view = new View(store);
+    fill(store, 0, 4_000);
+    view.take();
+    view.held = true;
+    expect(entries(view.redraw(store.find(1_500), 900))).toEqual(range(900, 1_800));
+    expect(view.endsEarly).toBe(true);
+    fill(store, 4_000, 4_007);
+    expect(view.take()).toBeNull();
+    // Only what came since counts as new, not what stands below the part.
+    expect(view.pending).toBe(7);
+    view.letGo();
+    expect(view.endsEarly).toBe(false);
+    const next = view.take();
+    expect(next?.reset).toBe(true);
+    expect(entries(next)).toEqual(range(0, 4_007));
+    store.append(line(4_007));
+    expect(view.take()).toMatchObject({ reset: false, entries: [{ seq: 4_007 }] });
+  });
+
+  test("leads on to the newest without a hole, part by part", () => {
+    const store = new LineStore();
+    const view = new View(store);
+    fill(store, 0, 2_000);
+    view.held = true;
+    const read: number[] = [];
+    let last = store.find(0);
+    for (let part = 0; part < 30 && (part === 0 || view.endsEarly); part++) {
+      const next = view.redraw(last, 300);
+      for (const entry of next.entries) if (entry.type === "line" && entry.seq > (read.at(-1) ?? -1)) read.push(entry.seq);
+      expect(next.entries).toContain(last);
+      last = next.entries.at(-1) ?? null;
+    }
+    expect(view.endsEarly).toBe(false);
+    expect(read).toEqual(range(0, 2_000));
+  });
+
+  test("is everything when there is little, or the line is not kept", () => {
+    const store = new LineStore();
+    const view = new View(store);
+    fill(store, 0, 50);
+    expect(entries(view.redraw(store.find(3), 300))).toEqual(range(0, 50));
+    expect(store.find(77)).toBeNull();
+    expect(view.redraw(store.find(77), 10).entries).toHaveLength(50);
+  });
+});

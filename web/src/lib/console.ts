@@ -74,6 +74,10 @@ export class LineStore {
     return older.length;
   }
 
+  find(seq: number): Entry | null {
+    return this.kept.find((entry, at) => at >= this.start && entry.type === "line" && entry.seq === seq) ?? null;
+  }
+
   /** How much is kept from now on: more while somebody reads further up. */
   setLimit(limit: number): void {
     this.limit = limit;
@@ -114,6 +118,7 @@ export class View {
   held = false;
   private drawn = 0;
   private fresh = true;
+  private cut = false;
 
   constructor(
     private readonly store: LineStore,
@@ -129,14 +134,30 @@ export class View {
   /** The next thing to draw; null when there is nothing, or the view is held. */
   take(): { reset: boolean; entries: readonly Entry[] } | null {
     if (this.held) return null;
-    return this.fresh ? this.redraw() : this.news();
+    return this.fresh || this.cut ? this.redraw() : this.news();
   }
 
-  /** Everything that is kept, from scratch: another width, other times, older lines in front. */
-  redraw(): { reset: boolean; entries: readonly Entry[] } {
+  /** What is drawn ends before the newest line there was: whoever reads on gets the next part. */
+  get endsEarly(): boolean {
+    return this.cut;
+  }
+
+  /** From scratch: everything that is kept, or `most` lines around one, of which a third comes behind it. */
+  redraw(around: Entry | null = null, most = Infinity): { reset: boolean; entries: readonly Entry[] } {
+    const all = this.store.entries();
+    const at = around && all.length > most ? all.indexOf(around) : -1;
+    const to = at < 0 ? all.length : Math.min(all.length, at + Math.ceil(most / 3));
     this.fresh = false;
+    this.cut = to < all.length;
     this.drawn = this.store.appended;
-    return { reset: true, entries: this.store.entries() };
+    return { reset: true, entries: at < 0 ? all : all.slice(Math.max(0, to - most), to) };
+  }
+
+  /** The newest are wanted, whatever part is drawn. */
+  letGo(): void {
+    this.held = false;
+    this.fresh ||= this.cut;
+    this.cut = false;
   }
 
   private news(): { reset: boolean; entries: readonly Entry[] } | null {

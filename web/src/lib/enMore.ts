@@ -70,6 +70,11 @@ export const more = {
   "activity.system": "system",
   "activity.more": "Older",
 
+  "search.show": "Show in console",
+  "search.shown": "Line {seq} is shown",
+  "search.notReached": "The console cannot go to this line",
+  "search.tooFar": "Too far back for the console: the lines around it are here",
+
   "settings.details": "Name and description",
   "settings.startup": "Start and stop",
   "settings.limits": "Limits",

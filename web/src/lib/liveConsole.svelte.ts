@@ -1,7 +1,8 @@
 // One server's console as a page holds it: the connection, its lines, and what is known of the server, ready to be shown.
 import { api, BLOCKED_RETRY_MS } from "./api";
 import { names } from "./complete";
-import { clean, HELD_LINES_MAX, LINES_MAX, LineStore, seam } from "./console";
+import { clean, type Entry, HELD_LINES_MAX, LINES_MAX, LineStore, seam } from "./console";
+import { completed } from "./linePage";
 import { marked } from "./marked";
 import type { PowerAction, Receipt, ServerState, Stats } from "./protocol";
 import type { LinkState, Listener, World } from "./link";
@@ -9,6 +10,10 @@ import { Connection } from "./socket";
 
 /** Lines loaded at once when somebody reads further up. */
 const OLDER_LINES = 1_000;
+/** The same on the way to a line further up; the most that one answer has. */
+const REACH_LINES = 5_000;
+/** Lines above a line that was asked for. */
+const REACH_CONTEXT = 200;
 /** Below this, "behind" is only the next batch on its way. */
 const BEHIND_MIN = 50;
 const NAMES_MAX = 200;
@@ -135,7 +140,7 @@ export class LiveConsole {
   }
 
   /** Reads older lines into the store. Says whether there are any more to come. */
-  async older(): Promise<"loaded" | "beginning" | "limit" | "failed"> {
+  async older(lines = OLDER_LINES): Promise<"loaded" | "beginning" | "limit" | "failed"> {
     const oldest = this.store.oldest;
     if (oldest === null || this.loadingOlder || !this.connection.hasNumbers) return "failed";
     if (oldest === 0 || (this.oldestKept !== null && oldest <= this.oldestKept)) return "beginning";
@@ -143,7 +148,8 @@ export class LiveConsole {
     this.loadingOlder = true;
     try {
       this.store.setLimit(HELD_LINES_MAX);
-      const page = await api.lines(this.server, { before: oldest, limit: OLDER_LINES });
+      const read = (range: { before?: number; after?: number; limit: number }) => api.lines(this.server, range);
+      const page = await completed(await read({ before: oldest, limit: lines }), oldest, read);
       this.oldestKept = page.oldest;
       return this.store.prepend(page.lines, page.gaps) > 0 ? "loaded" : "beginning";
     } catch {
@@ -151,6 +157,19 @@ export class LiveConsole {
     } finally {
       this.loadingOlder = false;
     }
+  }
+
+  /** Whether a line is near enough to be loaded with all that came after it. */
+  reaches(seq: number): boolean {
+    return this.connection.hasNumbers && this.store.newest - seq < HELD_LINES_MAX - REACH_CONTEXT;
+  }
+
+  /** The line with this number, after older lines were loaded down to it as scrolling up does; null when it cannot be had. */
+  async reach(seq: number): Promise<Entry | null> {
+    for (let oldest = this.store.oldest; oldest !== null && oldest > seq && this.reaches(seq); oldest = this.store.oldest) {
+      if ((await this.older(Math.min(REACH_LINES, oldest - seq + REACH_CONTEXT))) !== "loaded") break;
+    }
+    return this.store.find(seq);
   }
 
   /** The newest are watched again: what was loaded for reading is let go. */

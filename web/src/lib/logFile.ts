@@ -1,5 +1,6 @@
 // The downloaded log: the newest lines or those of a run, each with its time and with who it is from.
 import { api, type LinePage, type Run, type StoredLine } from "./api";
+import { completed } from "./linePage";
 import { markedText } from "./marked";
 import { sanitise } from "./sanitise";
 import { say } from "./say";
@@ -27,17 +28,10 @@ function written(line: StoredLine): string {
   return `${new Date(line.at).toISOString()} ${markedText(line.kind, line.text, sanitise(line.text, Infinity).plain)}`.trimEnd();
 }
 
-/** All of the newest lines: an answer with very long ones ends before the last of them. */
+/** All of the newest lines. */
 export async function newest(read: (range: { after?: number; limit: number }) => Promise<LinePage>): Promise<LinePage> {
   const page = await read({ limit: LINES });
-  for (;;) {
-    const left = page.next - 1 - (page.lines.at(-1)?.seq ?? page.next);
-    if (left <= 0) return page;
-    const more = await read({ after: page.next - 1 - left, limit: left });
-    if (more.lines.length === 0) return page;
-    page.lines.push(...more.lines);
-    page.gaps.push(...more.gaps);
-  }
+  return completed(page, page.next, read);
 }
 
 /** All lines of a run, page by page: in order, from the oldest of it that is kept to its end, or to the newest while it goes on. */

@@ -2,22 +2,31 @@
 import { FitAddon } from "@xterm/addon-fit";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { WebLinksAddon } from "@xterm/addon-web-links";
-import { type IBufferLine, Terminal as Xterm } from "@xterm/xterm";
+import { Terminal as Xterm } from "@xterm/xterm";
 import { clean, type Entry, type LineStore, View } from "./console";
 import { darkColours, lightColours } from "./terminalColours";
 import { marked } from "./marked";
+import { Gestures } from "./terminalGestures";
+import { drawTimes } from "./terminalGutter";
+import { Mark } from "./terminalMark";
+import { Rows } from "./terminalRows";
+import { type Gap, rendered } from "./terminalText";
 import { styleSpansThroughCssom, whileStyling } from "./terminalStyles";
-import { formatTime, type TimeMode } from "./times";
+import type { TimeMode } from "./times";
 import { touchScroll } from "./touchScroll";
 
 styleSpansThroughCssom();
 
-
 /** Rows kept by xterm. With wrapped lines the oldest lines may be out of it while the store still has them. */
 const ROWS_MAX = 12_000;
 const ROWS_UNWRAPPED_MAX = 4_000;
+/** Lines drawn around one that is kept in view: as many as surely have a place among the rows. */
+const AROUND_LINES = 3_000;
 /** Columns without wrapping; what is longer wraps all the same, since each row costs memory for every column. */
 const COLUMNS_MAX = 400;
+
+/** Where in the window a line is put when everything is drawn anew. */
+type Place = "top" | "middle" | "bottom";
 
 export interface TerminalOptions {
   store: LineStore;
@@ -29,7 +38,7 @@ export interface TerminalOptions {
   timeMode: TimeMode;
   /** Whether the history is complete: before that nothing is drawn. */
   ready(): boolean;
-  gapText(entry: Extract<Entry, { type: "gap" }>): string;
+  gapText(entry: Gap): string;
   /** The view was held or let go, or the number of lines that wait changed. */
   changed(held: boolean, pending: number): void;
   /** Somebody reads at the very top. */
@@ -45,6 +54,13 @@ export class ConsoleTerminal {
   /** The entries that stand in xterm, oldest first, as far as they are parsed. */
   private drawn: Entry[] = [];
   private writing = false;
+  /** It is being filled anew: where it stands meanwhile says nothing. */
+  private refilling = false;
+  /** What is drawn anew when the batch that is being written is done: xterm would write the rest of it behind the reset. */
+  private queued: (() => void) | null = null;
+  private readonly mark = new Mark();
+  private readonly gestures: Gestures;
+  private readonly rows: Rows;
   private frame = 0;
   private atTop = false;
   private filled = false;
@@ -71,6 +87,7 @@ export class ConsoleTerminal {
       overviewRuler: { width: 9 },
       theme: options.dark ? darkColours() : lightColours(),
     });
+    this.rows = new Rows(this.xterm);
     this.xterm.loadAddon(this.fit);
     this.xterm.loadAddon(new Unicode11Addon());
     this.xterm.unicode.activeVersion = "11";
@@ -90,14 +107,17 @@ export class ConsoleTerminal {
     this.resize.observe(mount.parentElement ?? mount);
     this.ageing = setInterval(() => options.timeMode === "relative" && this.drawGutter(), 1_000);
     document.addEventListener("visibilitychange", this.request);
-    touchScroll(mount, () => (mount.querySelector(".xterm-screen")?.clientHeight ?? 400) / this.xterm.rows, (lines) => this.xterm.scrollLines(lines));
+    this.gestures = new Gestures(mount);
+    touchScroll(mount, () => (mount.querySelector(".xterm-screen")?.clientHeight ?? 400) / this.xterm.rows, (lines) => this.moves(() => this.xterm.scrollLines(lines)));
     this.request();
   }
 
   dispose(): void {
     cancelAnimationFrame(this.frame);
     clearInterval(this.ageing);
+    this.mark.clear();
     this.resize.disconnect();
+    this.gestures.dispose();
     document.removeEventListener("visibilitychange", this.request);
     this.xterm.dispose();
   }
@@ -111,18 +131,28 @@ export class ConsoleTerminal {
     });
   };
 
+  private moves(move: () => void): void {
+    this.gestures.note();
+    move();
+  }
+
   toEnd(): void {
+    this.gestures.forget();
+    this.view.letGo();
     this.xterm.scrollToBottom();
-    this.view.held = false;
     this.request();
   }
 
+  get held(): boolean {
+    return this.view.held;
+  }
+
   scrollPages(pages: number): void {
-    this.xterm.scrollPages(pages);
+    this.moves(() => this.xterm.scrollPages(pages));
   }
 
   scrollToTop(): void {
-    this.xterm.scrollToTop();
+    this.moves(() => this.xterm.scrollToTop());
   }
 
   setTimeMode(mode: TimeMode): void {
@@ -138,26 +168,45 @@ export class ConsoleTerminal {
   setWrap(wrap: boolean): void {
     this.options.wrap = wrap;
     this.xterm.options.scrollback = wrap ? ROWS_MAX : ROWS_UNWRAPPED_MAX;
+    const keep = this.view.held ? this.topEntry() : null;
     this.fitNow();
-    this.redraw(null);
+    this.redraw(keep);
   }
 
-  /** Draws everything anew, for instance because older lines were put in front, with the same line at the top. */
-  redraw(keep: Entry | null): void {
-    const next = this.view.redraw();
-    this.write(next.entries, true, keep);
+  /** Draws everything anew, for instance because older lines were put in front, with the same line in its place. */
+  redraw(keep: Entry | null, place: Place = "top"): void {
+    if (this.writing) {
+      this.queued = () => this.redraw(keep, place);
+      return;
+    }
+    const next = this.view.redraw(keep, AROUND_LINES);
+    this.write(next.entries, true, keep, place);
+  }
+
+  /** Goes to a line that the store has, holds the view there, and marks the line for a moment. */
+  reveal(entry: Entry): void {
+    this.mark.put(entry);
+    // The keys that lead on from here are those of the console.
+    this.options.mount.closest<HTMLElement>('[role="region"]')?.focus({ preventScroll: true });
+    this.redraw(entry, "middle");
+  }
+
+  /** Whether the store has lines above those that are drawn. */
+  get hasAbove(): boolean {
+    const [first] = this.options.store.entries();
+    return first !== undefined && this.drawn[0] !== undefined && this.drawn[0] !== first && this.options.store.entries().includes(this.drawn[0]);
   }
 
   /** The line at the top of the window. */
   topEntry(): Entry | null {
-    return this.drawn[this.indexAt(this.xterm.buffer.active.viewportY)] ?? null;
+    return this.drawn[this.rows.indexAt(this.xterm.buffer.active.viewportY, this.drawn.length)] ?? null;
   }
 
   /** The selection, or all that the window shows; without times, and without what wrapping did. */
   textToCopy(): string {
     if (this.xterm.hasSelection()) return this.xterm.getSelection().replace(/[ \t]+$/gm, "");
-    const first = this.indexAt(this.xterm.buffer.active.viewportY);
-    const last = this.indexAt(this.xterm.buffer.active.viewportY + this.xterm.rows - 1);
+    const first = this.rows.indexAt(this.xterm.buffer.active.viewportY, this.drawn.length);
+    const last = this.rows.indexAt(this.xterm.buffer.active.viewportY + this.xterm.rows - 1, this.drawn.length);
     return this.drawn.slice(Math.max(0, first), last + 1).map((entry) => (entry.type === "line" ? marked(entry) : this.options.gapText(entry))).join("\n");
   }
 
@@ -169,8 +218,9 @@ export class ConsoleTerminal {
     this.tell();
   }
 
-  private write(entries: readonly Entry[], reset: boolean, keep: Entry | null): void {
+  private write(entries: readonly Entry[], reset: boolean, keep: Entry | null, place: Place = "top"): void {
     this.writing = true;
+    this.refilling = reset;
     const ghost = reset && this.painted ? this.ghost() : null;
     if (reset) {
       this.xterm.reset();
@@ -179,7 +229,7 @@ export class ConsoleTerminal {
     let text = reset ? "\x1b[?25l" : "";
     let first = reset || this.drawn.length === 0;
     for (const entry of entries) {
-      text += (first ? "" : "\r\n") + this.rendered(entry);
+      text += (first ? "" : "\r\n") + rendered(entry, this.options.gapText);
       first = false;
     }
     if (!this.options.wrap) this.widen(entries);
@@ -187,20 +237,20 @@ export class ConsoleTerminal {
       this.writing = false;
       this.drawn = reset ? entries.slice() : this.drawn.concat(entries);
       if (this.drawn.length > ROWS_MAX * 2) this.drawn = this.drawn.slice(-ROWS_MAX);
-      if (keep) this.scrollTo(keep);
+      this.refilling = false;
+      if (keep) {
+        this.view.held = true;
+        this.scrollTo(keep, place);
+      }
       ghost?.remove();
       this.filled = true;
       this.drawGutter();
-      this.request();
+      this.drawMark();
+      const { queued } = this;
+      this.queued = null;
+      if (queued) queued();
+      else this.request();
     });
-  }
-
-  private rendered(entry: Entry): string {
-    if (entry.type === "gap") return `\x1b[33m┄┄ ${this.options.gapText(entry)} ┄┄\x1b[0m`;
-    if (entry.kind === "input") return `\x1b[1;36m›\x1b[0m \x1b[1m${typed(entry)}\x1b[0m`;
-    // What the node has to say stands among what the game prints, and is told apart from it.
-    if (entry.kind === "notice") return `\x1b[1;33m[Quarterdeck Daemon]\x1b[0m \x1b[33m${clean(entry).plain}\x1b[0m`;
-    return clean(entry).ansi;
   }
 
   /** What is seen now, laid over the terminal while it is filled anew: no flash between two full screens. */
@@ -219,8 +269,13 @@ export class ConsoleTerminal {
       this.painted = true;
       this.options.painted();
     }
+    if (this.refilling) return;
     const { viewportY, baseY } = this.xterm.buffer.active;
-    const held = viewportY < baseY;
+    // xterm's own scrolling is a frame late: when much is written it can put a window back that nobody has moved.
+    if (viewportY < baseY && !this.view.held && !this.gestures.underWay) return this.xterm.scrollToBottom();
+    const held = viewportY < baseY || this.view.endsEarly;
+    // Read to the end of what is drawn, but not of what there is: the next part comes, with the last line where it was.
+    if (held && viewportY >= baseY && !this.writing) this.redraw(this.drawn.at(-1) ?? null, "bottom");
     if (held !== this.view.held) {
       this.view.held = held;
       if (!held) this.request();
@@ -233,63 +288,46 @@ export class ConsoleTerminal {
     }
     this.tell();
     this.drawGutter();
+    this.drawMark();
   }
 
   private tell(): void {
     this.options.changed(this.view.held, this.view.held ? this.view.pending : 0);
   }
 
-  private scrollTo(entry: Entry): void {
+  private scrollTo(entry: Entry, place: Place): void {
     const index = this.drawn.indexOf(entry);
     if (index < 0) return;
-    const row = this.rowOf(index);
-    this.xterm.scrollToLine(row);
+    const { rows } = this.xterm;
+    const row = this.rows.rowOf(index, this.drawn.length);
+    if (place === "top") return this.xterm.scrollToLine(row);
+    if (place === "bottom") return this.xterm.scrollToLine(Math.max(0, row + this.rows.heightOf(row) - rows));
+    // One row above the end is not the end: the view is held also where the line is among the newest.
+    const { baseY } = this.xterm.buffer.active;
+    this.xterm.scrollToLine(Math.max(0, Math.min(row - Math.floor(rows / 3), baseY - 1)));
   }
 
-  /** Logical lines are counted from the end, where xterm and `drawn` surely agree; xterm drops rows at the front. */
-  private indexAt(row: number): number {
-    const { active } = this.xterm.buffer;
-    let lines = 0;
-    for (let at = active.baseY + active.cursorY; at > row; at--) if (starts(active.getLine(at))) lines++;
-    return this.drawn.length - 1 - lines;
-  }
-
-  private rowOf(index: number): number {
-    const { active } = this.xterm.buffer;
-    let lines = this.drawn.length - 1 - index;
-    for (let at = active.baseY + active.cursorY; at > 0; at--) {
-      if (starts(active.getLine(at)) && lines-- === 0) return at;
-    }
-    return 0;
+  private drawMark(): void {
+    const { rows, buffer } = this.xterm;
+    this.mark.draw(this.options.mount.querySelector(".xterm-screen"), rows, (entry) => {
+      const index = this.drawn.indexOf(entry);
+      const at = index < 0 ? -1 : this.rows.rowOf(index, this.drawn.length);
+      const row = at - buffer.active.viewportY;
+      return index < 0 || row < 0 || row >= rows ? null : { row, height: this.rows.heightOf(at) };
+    });
   }
 
   private drawGutter(): void {
-    const { gutter, timeMode } = this.options;
+    const { gutter, timeMode, mount } = this.options;
     if (!gutter) return;
-    if (timeMode === "off" || this.drawn.length === 0) {
-      gutter.replaceChildren();
-      return;
-    }
-    const { active } = this.xterm.buffer;
-    const screen = this.options.mount.querySelector(".xterm-screen");
-    gutter.style.setProperty("--row", `${(screen?.clientHeight ?? 0) / this.xterm.rows}px`);
-    while (gutter.childElementCount < this.xterm.rows) gutter.append(document.createElement("div"));
-    while (gutter.childElementCount > this.xterm.rows) gutter.lastElementChild?.remove();
-    const end = active.baseY + active.cursorY;
-    let index = this.indexAt(active.viewportY);
-    const now = Date.now();
-    for (let at = 0; at < this.xterm.rows; at++) {
-      const row = active.viewportY + at;
-      const start = row <= end && starts(active.getLine(row));
-      if (at > 0 && start) index++;
-      const entry = start ? this.drawn[index] : undefined;
-      const text = entry?.type === "line" ? formatTime(entry.at, timeMode, now) : "";
-      const cell = gutter.children[at] as HTMLElement;
-      if (cell.textContent !== text) cell.textContent = text;
-    }
+    if (timeMode === "off" || this.drawn.length === 0) return gutter.replaceChildren();
+    const screen = mount.querySelector(".xterm-screen");
+    drawTimes(gutter, this.rows.beginning(this.drawn), (screen?.clientHeight ?? 0) / this.xterm.rows, timeMode);
   }
 
   private fitNow(): void {
+    // Without a size, behind the search on a phone, it stays as it is: what would be drawn for nothing would move the window.
+    if (this.options.mount.clientHeight === 0) return;
     const proposed = this.fit.proposeDimensions();
     if (!proposed || !Number.isFinite(proposed.cols) || proposed.rows < 1) return;
     const columns = this.options.wrap ? proposed.cols : Math.max(proposed.cols, Math.min(COLUMNS_MAX, this.longest));
@@ -301,16 +339,6 @@ export class ConsoleTerminal {
     for (const entry of entries) this.longest = Math.max(this.longest, clean(entry).plain.length + 2);
     this.fitNow();
   }
-}
-
-function starts(line: IBufferLine | undefined): boolean {
-  return line !== undefined && !line.isWrapped;
-}
-
-/** What somebody typed, without the mark that the node may have put in front of it. */
-function typed(entry: Extract<Entry, { type: "line" }>): string {
-  const { plain } = clean(entry);
-  return entry.text.startsWith("\x1b[2m> ") ? plain.slice(2) : plain;
 }
 
 /** Only web addresses: a game decides what stands in a line. */
