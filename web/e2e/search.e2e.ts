@@ -50,6 +50,12 @@ async function find(page: Page, text: string): Promise<void> {
   await page.getByTestId("context").waitFor();
 }
 
+/** Waits until the band lies over the row with this text. */
+async function marks(page: Page, text: string): Promise<void> {
+  const row = page.locator(".xterm-rows:not(.qd-ghost) > div").filter({ hasText: text });
+  await expect.poll(async () => Math.abs(((await page.getByTestId("shown-line").boundingBox())?.y ?? 0) - ((await row.boundingBox())?.y ?? -99))).toBeLessThan(2);
+}
+
 const consecutive = (numbers: number[]) => numbers.every((number, at) => at === 0 || number === (numbers[at - 1] ?? 0) + 1);
 
 describe.runIf(IS_MOCK)("with the mock", () => {
@@ -60,9 +66,7 @@ describe.runIf(IS_MOCK)("with the mock", () => {
     await page.getByTestId("show-in-console").click();
     await sees(page, `flood${tag} 60 of`);
     await page.getByTestId("new-lines").waitFor();
-    const band = await page.getByTestId("shown-line").boundingBox();
-    const row = await page.locator(".xterm-rows:not(.qd-ghost) > div").filter({ hasText: `flood${tag} 60 of` }).boundingBox();
-    expect(Math.abs((band?.y ?? 0) - (row?.y ?? -99))).toBeLessThan(2);
+    await marks(page, `flood${tag} 60 of`);
     const read = new Set<number>();
     let last: number[] = [];
     for (let pages = 0; pages < 80 && (last.at(-1) ?? 0) < 1_600; pages++) {
@@ -114,7 +118,7 @@ describe.runIf(IS_MOCK)("with the mock", () => {
     await page.getByTestId("show-in-console").click();
     await page.getByTestId("search").waitFor({ state: "detached" });
     await sees(page, `flood${tag} 40 of`);
-    await page.getByTestId("shown-line").waitFor();
+    await marks(page, `flood${tag} 40 of`);
     expect(consecutive(await shown(page, tag))).toBe(true);
     await page.getByTestId("new-lines").click();
     await sees(page, `flood${tag} 1500 of 1500`);
