@@ -155,12 +155,12 @@ async function memory(signedIn: Look["signedIn"], hidden: boolean): Promise<void
   const client = await context.newCDPSession(page);
   await client.send("HeapProfiler.enable");
   if (hidden) await hide(page);
-  const found: string[] = [`${(await heap(client)).toFixed(1)} at first`];
+  const found: string[] = [`${await heap(client)} at first`];
   for (let step = 1; step <= 6; step++) {
     await pass((SECONDS / 6) * 1000);
-    found.push(`${(await heap(client)).toFixed(1)} after ${Math.round((step * SECONDS) / 6)} s`);
+    found.push(`${await heap(client)} after ${Math.round((step * SECONDS) / 6)} s`);
   }
-  console.log(`MiB of JavaScript heap at ${MEMORY_RATE} lines/s, page ${hidden ? "hidden" : "in front"}: ${found.join(", ")}, ${load()}`);
+  console.log(`MiB of JavaScript heap + arrays at ${MEMORY_RATE} lines/s, page ${hidden ? "hidden" : "in front"}: ${found.join(", ")}, ${load()}`);
   await end(server);
   await context.close();
 }
@@ -173,10 +173,11 @@ async function hide(page: Page): Promise<void> {
   });
 }
 
-async function heap(client: CDPSession): Promise<number> {
+/** Objects, and the bytes of arrays beside them: the terminal keeps its cells in those. */
+async function heap(client: CDPSession): Promise<string> {
   await client.send("HeapProfiler.collectGarbage");
-  const { usedSize } = (await client.send("Runtime.getHeapUsage")) as { usedSize: number };
-  return usedSize / 1024 / 1024;
+  const { usedSize, backingStorageSize } = (await client.send("Runtime.getHeapUsage")) as { usedSize: number; backingStorageSize: number };
+  return [usedSize, backingStorageSize].map((bytes) => (bytes / 1024 / 1024).toFixed(1)).join(" + ");
 }
 
 function quantile(values: readonly number[], part: number): number {
