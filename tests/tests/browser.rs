@@ -11,7 +11,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 
 const PASSWORD: &str = "a password of the tests";
-/// Two browsers at once would only make each other slow.
+/// Two browsers at once would only make each other slow. (`cargo nextest` runs each test in a process of its own: see its settings.)
 static BROWSER: Mutex<()> = Mutex::const_new(());
 
 async fn is_there(program: &str) -> bool {

@@ -165,6 +165,8 @@ export class MockGame {
   }
 
   private crash(): void {
+    // Nobody chats behind the last words.
+    this.clear();
     this.write("output", "\x1b[31mjava.lang.IllegalStateException: the anchor is not attached\x1b[0m");
     for (const frame of ["Anchor.drop(Anchor.java:112)", "Ship.moor(Ship.java:48)", "Harbour.tick(Harbour.java:301)"]) this.write("output", `\x1b[31m\tat quay.${frame}\x1b[0m`);
     this.later(60, () => this.end("exit code 3", true));

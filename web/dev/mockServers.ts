@@ -147,6 +147,14 @@ function reads(game: MockGame, what: string, query: URLSearchParams, response: S
     return envelope(response, "console_matches", { matches, searched_to: game.log[at + 1]?.seq ?? 0, complete: at < 0 });
   }
   if (what === "runs") return list(response, "run", game.runs);
+  const run = game.runs.find((one) => what === `runs/${one.id}`);
+  if (run) {
+    const lines = game.log.filter((line) => line.seq < (run.end_line ?? 0)).slice(-500);
+    const at = run.ended_at ?? 0;
+    const stats = [{ at, cpu: 12, memory: 900_000_000, memory_limit: 1_073_741_824, rx: 0, tx: 0, disk: 0 }];
+    const crash = { code: 3, signal: null, out_of_memory: false, in_a_row: 2, restart_at: null, last_act: { at, event: "server:console.command", user: null }, lines, gaps: [], stats };
+    return envelope(response, "run", { ...run, crash: run.crashed ? crash : null });
+  }
   if (what === "stats") {
     const step = number("step") === 60 ? 60 : 1;
     const samples: unknown[] = [];

@@ -1,12 +1,10 @@
 // All other pages in a real browser: sign-in, list, sharing, account, wall; by keyboard, on a phone, and under axe.
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import type { Browser, Page } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { axe } from "./axe";
 import { BASE, IS_MOCK, launch, openServer, PASSWORD, rows, sees, settled, signIn, USER, visit, type Visit } from "./browser";
 
 const NAME = process.env.QUARTERDECK_SERVER ?? "Demo harbour";
-const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 let browser: Browser;
 let seen: Visit;
 
@@ -18,18 +16,6 @@ afterEach(async () => {
   expect(seen.faults).toEqual([]);
   await seen.context.close();
 });
-
-/** What axe finds that is serious, in words. */
-async function axe(page: Page): Promise<string[]> {
-  await page.evaluate(axeSource);
-  return page.evaluate(async () => {
-    const run = (window as unknown as { axe: { run(): Promise<{ violations: { id: string; impact: string; nodes: { html: string; failureSummary: string }[] }[] }> } }).axe;
-    const { violations } = await run.run();
-    return violations
-      .filter((one) => one.impact === "serious" || one.impact === "critical")
-      .map((one) => `${one.id}: ${one.nodes.map((node) => `${node.html.slice(0, 160)} ${node.failureSummary}`).slice(0, 3).join(" | ")}`);
-  });
-}
 
 test("a wrong password is refused in words, the right one opens the list", async () => {
   seen = await visit(browser);
@@ -238,7 +224,7 @@ describe.runIf(IS_MOCK)("with the mock", () => {
     await page.getByText("test key").waitFor({ state: "detached" });
     await page.getByRole("button", { name: "Set up" }).click();
     await page.getByTestId("totp-secret").waitFor();
-    await page.getByLabel("Code").fill("123456");
+    await page.getByRole("textbox", { name: "Code" }).fill("123456");
     await page.getByLabel("Current password").last().fill(PASSWORD);
     await page.getByRole("button", { name: "Turn on" }).click();
     await page.getByText("Recovery codes").waitFor();

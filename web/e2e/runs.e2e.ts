@@ -41,6 +41,10 @@ describe.runIf(IS_MOCK)("with the mock", () => {
     const runs = page.getByTestId("run");
     await runs.first().getByText("crashed").waitFor();
     await runs.last().getByText("began before what is kept").waitFor();
+    await runs.first().getByRole("button", { name: "Last lines" }).click();
+    const record = runs.first().getByTestId("crash-record");
+    expect(await record.textContent()).toMatch(/^Crash 2 in a row\. It used 12 % of a core and 858 MiB of 1\.0 GiB\. Last done by somebody: console command, /);
+    expect(await runs.first().locator("pre").textContent()).toContain("the anchor is not attached");
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360);
     expect(await axe(page)).toEqual([]);
     const [download] = await Promise.all([page.waitForEvent("download"), runs.first().getByRole("button", { name: /^Download all lines of the run/ }).click()]);

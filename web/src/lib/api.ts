@@ -108,6 +108,18 @@ export interface MatchPage {
   complete: boolean;
 }
 
+/** What was noted when a run crashed. */
+export interface Crash {
+  out_of_memory: boolean;
+  /** Which crash it was since the last run that lasted. */
+  in_a_row: number | null;
+  /** The last thing that somebody did. */
+  last_act: { at: number; event: string } | null;
+  lines: StoredLine[];
+  /** The last five minutes. */
+  stats: { at: number; cpu: number; memory: number; memory_limit: number }[];
+}
+
 export interface Run {
   id: string;
   /** Unix milliseconds; null when its beginning is no longer kept. */
@@ -205,6 +217,7 @@ export const api = {
         at(id, `/console/search${query({ q, before: options.before, limit: options.limit, case: options.matchCase ? "true" : undefined })}`),
       )
     ).attributes,
+  crash: async (id: string, run: string) => (await get<Envelope<{ crash: Crash | null }>>(at(id, `/console/runs/${run}`))).attributes.crash,
   runs: async (id: string) => (await get<{ data: Envelope<Run>[] }>(at(id, "/console/runs"))).data.map((one) => one.attributes),
   statsHistory: async (id: string, since: number, step: 1 | 60) =>
     (await get<Envelope<StatsHistory>>(at(id, `/console/stats${query({ since, step })}`))).attributes,

@@ -112,6 +112,10 @@ export const more = {
   "runs.unseen": "nobody saw its end",
   "runs.before": "began before what is kept",
   "runs.crashed": "crashed",
+  "runs.inARow": "Crash {n} in a row.",
+  "runs.noMemory": "Its memory had run out.",
+  "runs.used": "It used {cpu} of a core and {memory} of {limit}.",
+  "runs.before.act": "Last done by somebody: {event}, {time}.",
   "runs.all": "Download all lines of the run: {began}",
   "runs.fetched": "{n} line fetched | {n} lines fetched",
 
