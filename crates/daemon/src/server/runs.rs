@@ -87,8 +87,8 @@ mod tests {
         }
     }
 
-    fn note(runs: &mut Runs, dir: &Path, run: Run) {
-        runs.note(&run).unwrap().write(dir).unwrap();
+    fn note(runs: &mut Runs, dir: &Path, run: &Run) {
+        runs.note(run).unwrap().write(dir).unwrap();
     }
 
     #[test]
@@ -97,7 +97,7 @@ mod tests {
         let mut runs = Runs::load(dir.path());
         assert!(runs.newest().is_none());
         for known in [run(1), ended(1), run(2)] {
-            note(&mut runs, dir.path(), known);
+            note(&mut runs, dir.path(), &known);
         }
         let again = Runs::load(dir.path());
         assert_eq!(again.newest_first(), [run(2), ended(1)]);
@@ -110,7 +110,7 @@ mod tests {
         let mut runs = Runs::load(dir.path());
         let count = u64::try_from(DOCUMENTS_MAX).unwrap() + 10;
         for id in 0..count {
-            note(&mut runs, dir.path(), run(id));
+            note(&mut runs, dir.path(), &run(id));
         }
         let again = Runs::load(dir.path());
         assert_eq!(again.newest_first().len(), RUNS_MAX);
