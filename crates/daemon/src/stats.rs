@@ -22,8 +22,10 @@ use crate::tasks::blocking;
 
 /// Time between samples.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Shortest time between two walks of a server's directory; a slow walk also waits a hundred times its own duration.
-const WALK_PAUSE: Duration = Duration::from_mins(1);
+/// Time between two walks of a server's directory while its size changes; it doubles while it does not, up to a minute. A slow walk
+/// also waits a hundred times its own duration.
+const WALK_PAUSE_MIN: Duration = Duration::from_secs(4);
+const WALK_PAUSE_MAX: Duration = Duration::from_mins(1);
 const WALK_PAUSE_FACTOR: u32 = 100;
 /// Kernel clock ticks per second in `/proc/<pid>/stat`; fixed by the ABI on every platform we run on.
 const TICKS_PER_S: u64 = 100;
@@ -59,7 +61,7 @@ struct Meter {
 /// Ends when the node does.
 pub(crate) async fn walk(node: Arc<Node>) {
     let cancel = node.tasks.cancel_token();
-    let mut due: HashMap<ServerId, Instant> = HashMap::new();
+    let mut walks: HashMap<ServerId, Walk> = HashMap::new();
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
@@ -69,9 +71,10 @@ pub(crate) async fn walk(node: Arc<Node>) {
         }
         let servers = node.servers();
         let known: HashSet<ServerId> = servers.iter().map(Server::id).collect();
-        due.retain(|id, _| known.contains(id));
+        walks.retain(|id, _| known.contains(id));
         for server in servers {
-            if due.get(&server.id()).is_some_and(|due| *due > Instant::now()) {
+            let before = walks.get(&server.id()).copied();
+            if before.is_some_and(|walk| walk.due > Instant::now()) {
                 continue;
             }
             let started = Instant::now();
@@ -81,12 +84,38 @@ pub(crate) async fn walk(node: Arc<Node>) {
                 // The walk ends by itself; nobody waits for its figure.
                 () = cancel.cancelled() => return,
             };
-            match walked {
-                Ok(bytes) => server.set_disk_bytes(bytes),
-                Err(error) => tracing::error!(server = %server.id(), %error, "the size of the files is not known"),
-            }
-            due.insert(server.id(), Instant::now() + WALK_PAUSE.max(started.elapsed() * WALK_PAUSE_FACTOR));
+            let bytes = match walked {
+                Ok(bytes) => {
+                    server.set_disk_bytes(bytes);
+                    Some(bytes)
+                }
+                Err(error) => {
+                    tracing::error!(server = %server.id(), %error, "the size of the files is not known");
+                    None
+                }
+            };
+            walks.insert(server.id(), Walk::after(before, bytes, started));
         }
+    }
+}
+
+/// A walk of a server's directory, and when the next one is due.
+#[derive(Clone, Copy, Debug)]
+struct Walk {
+    bytes: Option<u64>,
+    pause: Duration,
+    due: Instant,
+}
+
+impl Walk {
+    /// One that began then, and found so much.
+    fn after(before: Option<Self>, bytes: Option<u64>, started: Instant) -> Self {
+        let pause = match before {
+            Some(before) if before.bytes == bytes => (before.pause * 2).min(WALK_PAUSE_MAX),
+            _ => WALK_PAUSE_MIN,
+        };
+        let now = Instant::now();
+        Self { bytes, pause, due: now + pause.max((now - started) * WALK_PAUSE_FACTOR) }
     }
 }
 
@@ -258,6 +287,19 @@ mod tests {
         assert!(stat_fields(std::process::id()).is_some());
         assert!(tree_memory_bytes(&[std::process::id()]) > 100_000);
         assert!(machine_memory_bytes() > 100_000_000);
+    }
+
+    #[test]
+    fn a_directory_that_changes_is_looked_at_more_often() {
+        let now = Instant::now();
+        let first = Walk::after(None, Some(0), now);
+        assert_eq!(first.pause, WALK_PAUSE_MIN);
+        let mut same = first;
+        for _ in 0..9 {
+            same = Walk::after(Some(same), Some(0), now);
+        }
+        assert_eq!(same.pause, WALK_PAUSE_MAX);
+        assert_eq!(Walk::after(Some(same), Some(7), now).pause, WALK_PAUSE_MIN);
     }
 
     #[test]
