@@ -107,3 +107,30 @@ async fn a_friend_follows_lines_over_http_until_that_is_taken_away() {
     assert!(tokio::time::timeout(DEADLINE, ended).await.is_ok(), "it goes on");
     assert_eq!(rest.get(&path).await.error().0, 404);
 }
+
+/// Somebody who asks for lines and never reads does not hold up the end of the program.
+#[tokio::test]
+async fn a_follower_that_takes_nothing_holds_up_no_end() {
+    let mut deck = Deck::new().await;
+    // More than all buffers between the two take.
+    let server = deck.game("--lines 40000 --line-len 500 --echo-stdin", json!({ "ready": "Done" })).await;
+    let mut console = running(&deck, &server).await;
+    console.say("send command", &json!(["all is printed"])).await;
+    console.line("cmd: all is printed").await;
+    let address = deck.url().trim_start_matches("http://");
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut dead = socket.connect(address.parse().unwrap()).await.unwrap();
+    let (path, key) = (format!("/api/client/servers/{server}/console/lines?follow=true&after=0"), deck.key());
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\n\r\n");
+    tokio::io::AsyncWriteExt::write_all(&mut dead, request.as_bytes()).await.unwrap();
+    // What there is room for is there: everything else waits on the other side.
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while dead.peek(&mut [0; 2048]).await.unwrap() < 2048 {
+        assert!(tokio::time::Instant::now() < deadline, "no answer");
+        tokio::task::yield_now().await;
+    }
+    let began = tokio::time::Instant::now();
+    deck.stop().await;
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+}

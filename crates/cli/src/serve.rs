@@ -272,6 +272,7 @@ async fn converse(
         debug!(%peer, %error, "connection without TCP_NODELAY");
     }
     let release = Release::default();
+    let hurry = release.clone();
     let stream = Impatient::new(stream, stall_timeout, release.clone(), |stream: &TcpStream| {
         // Else the kernel goes on to offer the peer what it does not read. If it cannot be told, it gives up by itself, later.
         let _ = stream.set_zero_linger();
@@ -300,6 +301,7 @@ async fn converse(
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = finish.cancelled() => {
+            hurry.hurry();
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -95,6 +95,11 @@ impl Figures {
         Ok(None)
     }
 
+    /// What there was to write down did not get into the file.
+    pub(crate) fn failed(&mut self) {
+        self.file.failed();
+    }
+
     /// The samples after a time, a second or a minute apart; none for any other step.
     pub(crate) fn since(&self, step_s: u64, since_ms: u64) -> Option<Vec<StatsSample>> {
         let is_newer = |sample: &&StatsSample| sample.at > since_ms;

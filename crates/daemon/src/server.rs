@@ -332,6 +332,7 @@ impl Server {
             None => Ok(()),
         });
         if let Err(error) = written {
+            self.0.figures.lock().unwrap_or_else(PoisonError::into_inner).failed();
             tracing::warn!(server = %self.0.id, %error, "the figures of this minute are not written down");
         }
     }

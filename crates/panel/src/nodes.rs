@@ -7,7 +7,9 @@ use std::time::Duration;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use wire::ids::{ServerId, UserId};
-use wire::node::{Commands, CreateServer, DeauthorizeUser, DenyTokens, NodeError, Power, ServerDetails, USER_HEADER};
+use wire::node::{
+    CHECKED_HEADER, Commands, CreateServer, DeauthorizeUser, DenyTokens, NodeError, Power, ServerDetails, USER_HEADER,
+};
 use wire::server::PowerAction;
 
 use crate::store::nodes::Node;
@@ -93,9 +95,17 @@ impl Nodes {
         begun(self.request(node, Method::GET, path).timeout(READ_TIMEOUT)).await
     }
 
-    /// The same for what goes on for a while; the node ends it when this user may not have it any more.
-    pub(crate) async fn follow(&self, node: &Node, path: &str, user: UserId) -> Result<Response, NodeFault> {
+    /// The same for what goes on for a while; the node ends it when this user may not have it any more. That they may was checked
+    /// then, in Unix milliseconds.
+    pub(crate) async fn follow(
+        &self,
+        node: &Node,
+        path: &str,
+        user: UserId,
+        checked_at: i64,
+    ) -> Result<Response, NodeFault> {
         let request = self.request(node, Method::GET, path).header(USER_HEADER, user.to_string());
+        let request = request.header(CHECKED_HEADER, checked_at.div_euclid(1000).to_string());
         begun(request.timeout(FOLLOW_TIMEOUT)).await
     }
 

@@ -7,6 +7,8 @@ use crate::server::{PowerAction, State, Stats};
 
 /// Ours: with whose rights the panel asks for lines as they come, as a uuid, so that the node ends the answer with them.
 pub const USER_HEADER: &str = "x-quarterdeck-user";
+/// Ours, beside it: when the panel looked whether they have these rights, in Unix seconds. What was taken away since then counts.
+pub const CHECKED_HEADER: &str = "x-quarterdeck-checked";
 
 /// Every error of a node: `{"error": …, "request_id": …}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

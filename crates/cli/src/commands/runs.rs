@@ -26,7 +26,8 @@ pub(crate) async fn run(context: &Context, args: RunsArgs) -> Result<(), Fault> 
     let listed: Listed = context.rest.get(&path).await?;
     let runs: Vec<Run> = listed.data.into_iter().map(|item| item.attributes).collect();
     let Some(wanted) = args.run else { return list(context, &runs, args.all) };
-    let is_wanted = |run: &&Run| if wanted == "crash" { run.crashed } else { run.id.starts_with(&wanted) };
+    let is_wanted =
+        |run: &&Run| if wanted == "crash" { run.crashed } else { !wanted.is_empty() && run.id.starts_with(&wanted) };
     let Some(run) = runs.iter().find(is_wanted) else {
         let text = if wanted == "crash" { "it has not crashed" } else { "it has no run with this id" };
         return Err(Fault::Failed(format!("{text}; `quarterdeck runs {}` lists its runs", plain(&server.name))));

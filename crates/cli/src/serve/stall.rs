@@ -12,18 +12,36 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Ends the time-out of a connection: it was upgraded, and whoever has it now has rules of their own.
+/// What a peer that takes nothing gets when the program ends.
+const LAST_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Changes the time-out of a connection while it is at work.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Release(Arc<AtomicBool>);
+pub(super) struct Release(Arc<Flags>);
+
+#[derive(Debug, Default)]
+struct Flags {
+    released: AtomicBool,
+    hurried: AtomicBool,
+}
 
 impl Release {
-    /// From here on writes may take any time.
+    /// From here on writes may take any time: it was upgraded, and whoever has it now has rules of their own.
     pub(super) fn release(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.released.store(true, Ordering::Relaxed);
+    }
+
+    /// From here on writes must get on soon: the program ends. Counts from the next write on that is tried.
+    pub(super) fn hurry(&self) {
+        self.0.hurried.store(true, Ordering::Relaxed);
     }
 
     fn is_released(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.released.load(Ordering::Relaxed)
+    }
+
+    fn is_hurried(&self) -> bool {
+        self.0.hurried.load(Ordering::Relaxed)
     }
 }
 
@@ -49,6 +67,9 @@ impl<S> Impatient<S> {
         if written.is_ready() || self.release.is_released() {
             self.waiting = None;
             return written;
+        }
+        if self.release.is_hurried() && self.patience > LAST_PATIENCE {
+            (self.patience, self.waiting) = (LAST_PATIENCE, None);
         }
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(self.patience)));
         ready!(waiting.as_mut().poll(cx));
@@ -110,6 +131,19 @@ mod tests {
         let (ours, theirs) = duplex(ROOM_BYTES);
         let release = Release::default();
         (Impatient::new(ours, PATIENCE, release.clone(), |_| {}), theirs, release)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_end_a_peer_that_takes_nothing_has_less_time() {
+        let (mut ours, _theirs, release) = pair();
+        let start = Instant::now();
+        let all = [0; ROOM_BYTES + 1];
+        let write = ours.write_all(&all);
+        tokio::pin!(write);
+        assert!(timeout(Duration::from_secs(5), write.as_mut()).await.is_err());
+        release.hurry();
+        assert_eq!(write.await.unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(start.elapsed(), Duration::from_secs(5) + LAST_PATIENCE);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,6 @@ use futures_util::stream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 use wire::history::{ConsoleGap, ConsoleLines};
 use wire::ids::{Seq, UserId};
 
@@ -36,21 +35,27 @@ pub(super) fn stream(
     server: &Server,
     from: Seq,
     format: Format,
-    user: Option<UserId>,
+    (user, checked_wall_s): (UserId, i64),
 ) -> Answer<Response> {
-    let slot = server.enter(user, node.config.connections_per_user_max).ok_or_else(|| {
+    let revoked = node.revocations.changed();
+    // A panel whose clock runs ahead has not looked later than now.
+    let since_wall_s = checked_wall_s.min(clock::now().wall_s());
+    let rights = Rights { node: node.clone(), server: server.clone(), user, since_wall_s };
+    if rights.are_gone() {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "these rights have just been changed; ask again"));
+    }
+    let slot = server.enter(Some(user), node.config.connections_per_user_max).ok_or_else(|| {
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "this user has too many consoles of this server open; close one")
     })?;
     let follower = Follower {
         cursor: Cursor::at(server.console(), from),
         format,
-        rights: Rights { node: node.clone(), server: server.clone(), user, since_wall_s: clock::now().wall_s() },
-        revoked: node.revocations.changed(),
+        rights,
+        revoked,
         status: server.status(),
         cancel: node.tasks.cancel_token(),
         ends_at: Instant::now() + ANSWER_MAX,
         _slot: slot,
-        _counted: node.tasks.guard(),
     };
     let lines = stream::unfold(follower, async |mut follower| {
         let told = follower.next().await?;
@@ -63,14 +68,13 @@ pub(super) fn stream(
 struct Rights {
     node: Arc<Node>,
     server: Server,
-    user: Option<UserId>,
+    user: UserId,
     since_wall_s: i64,
 }
 
 impl Rights {
     fn are_gone(&self) -> bool {
-        let is_denied = |user| self.node.revocations.list().denies_user(user, self.server.id(), self.since_wall_s);
-        self.user.is_some_and(is_denied)
+        self.node.revocations.list().denies_user(self.user, self.server.id(), self.since_wall_s)
     }
 }
 
@@ -83,8 +87,6 @@ struct Follower {
     cancel: CancellationToken,
     ends_at: Instant,
     _slot: ViewerSlot,
-    /// The node's end waits for this answer's.
-    _counted: TaskTrackerToken,
 }
 
 impl Follower {

@@ -105,7 +105,9 @@ pub(super) async fn run(State(node): State<Arc<Node>>, Path((id, run)): Path<(St
 
 pub(super) fn known_run(server: &Server, id: &str) -> Answer<Run> {
     let unknown = || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "no run of this server has this id");
-    server.runs(|runs| runs.get(id).cloned()).ok_or_else(unknown)
+    // In any spelling of a uuid.
+    let id = uuid::Uuid::parse_str(id).map_err(|_| unknown())?.simple().to_string();
+    server.runs(|runs| runs.get(&id).cloned()).ok_or_else(unknown)
 }
 
 #[derive(Deserialize)]

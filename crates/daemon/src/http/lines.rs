@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::line::strip_ansi;
 use serde::Deserialize;
@@ -89,12 +89,17 @@ pub(super) async fn lines(
     })
 }
 
-/// On whose behalf the panel asks, so that the answer ends when they may not read any more.
-fn asker(headers: &HeaderMap) -> Answer<Option<UserId>> {
-    let Some(value) = headers.get(wire::node::USER_HEADER) else { return Ok(None) };
-    let user = value.to_str().ok().and_then(|text| text.parse().ok());
-    let unreadable = || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "this user is no uuid");
-    user.map(Some).ok_or_else(unreadable)
+/// On whose behalf the panel asks, and when it looked whether they may, in Unix seconds: the answer ends with their rights, so it has
+/// none without them.
+fn asker(headers: &HeaderMap) -> Answer<(UserId, i64)> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let user = text(wire::node::USER_HEADER).and_then(|text| text.parse().ok());
+    let checked_s = text(wire::node::CHECKED_HEADER).and_then(|text| text.parse().ok());
+    let (user_header, checked_header) = (wire::node::USER_HEADER, wire::node::CHECKED_HEADER);
+    user.zip(checked_s).ok_or_else(|| {
+        let text = format!("say with `{user_header}` and `{checked_header}` whose rights these are, and since when");
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, text)
+    })
 }
 
 impl Format {

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::history::{self, Bounds};
 use crate::runtime::process::hex;
 use crate::server::actor::Actor;
+use crate::server::runs::Runs;
 use crate::server::{Asker, LOG_DIR, LastExit, Server, crashes};
 use crate::tasks::blocking;
 
@@ -62,6 +63,19 @@ impl Actor {
             crashed: false,
         })
         .await;
+    }
+
+    /// No run goes on. If the newest was left without an end (the disk was full, say), it gets the one that the log knows.
+    pub(super) async fn note_nobody(&mut self) {
+        let Some(open) = self.server.runs(|runs| runs.newest().filter(|run| run.ended_at.is_none()).cloned()) else {
+            return;
+        };
+        let bounds = match uuid::Uuid::parse_str(&open.id) {
+            Ok(id) => bounds(&self.server, id.into_bytes()).await,
+            Err(_) => Bounds::default(),
+        };
+        let end_line = Some(bounds.end_line.unwrap_or(self.server.console().hub().next().0));
+        self.note_run(Run { ended_at: Some(bounds.ended_ms.unwrap_or_else(wall_ms)), end_line, ..open }).await;
     }
 
     /// Notes how a run ended, and keeps a record if it crashed.
@@ -122,6 +136,7 @@ impl Actor {
         let change = self.server.runs(|runs| runs.note(&run));
         let written = blocking(move || change?.write(&dir)).await.and_then(|written| written);
         if let Err(error) = written {
+            self.server.runs(Runs::failed);
             tracing::error!(server = %self.server.id(), %error, "this run is not written down: a restarted daemon will not tell of it");
         }
     }

@@ -70,7 +70,13 @@ pub(crate) fn load(dir: &Path, run: &str) -> io::Result<Option<Crash>> {
     match fs::read(folder.join(name)) {
         // A newer one took its place meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        read => Ok(Some(serde_json::from_slice(&read?)?)),
+        read => Ok(serde_json::from_slice(&read?).map_or_else(
+            |error| {
+                tracing::warn!(run, %error, "the record of this crash cannot be read");
+                None
+            },
+            Some,
+        )),
     }
 }
 
@@ -131,6 +137,9 @@ mod tests {
         assert_eq!(load(dir.path(), "5").unwrap(), None);
         assert_eq!(load(dir.path(), "6").unwrap(), Some(crash(6)));
         assert_eq!(load(dir.path(), "25").unwrap(), Some(crash(25)));
+        let damaged = dir.path().join(FOLDER).join(format!("{:013}-25.json", 25));
+        fs::write(damaged, "").unwrap();
+        assert_eq!(load(dir.path(), "25").unwrap(), None);
     }
 
     #[test]

@@ -77,6 +77,13 @@ impl Documents {
     }
 }
 
+impl Documents {
+    /// The last change was not written, or not whole: the next one is written in place of all there is.
+    pub(crate) fn failed(&mut self) {
+        self.count = self.max;
+    }
+}
+
 fn line(bytes: &mut Vec<u8>, document: &impl Serialize) -> serde_json::Result<()> {
     serde_json::to_writer(&mut *bytes, document)?;
     bytes.push(b'\n');
@@ -114,6 +121,18 @@ mod tests {
         assert_eq!(read, [1, 2]);
         documents.add(&4, [1, 2, 4].iter()).unwrap().write(dir.path()).unwrap();
         assert_eq!(load(dir.path()).1, [1, 2, 4]);
+    }
+
+    /// A full disk takes a part of a document; the next one stood behind it, and both were lost.
+    #[test]
+    fn behind_a_write_that_failed_all_is_written_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut documents, _) = load(dir.path());
+        documents.add(&1, [1].iter()).unwrap().write(dir.path()).unwrap();
+        fs::write(dir.path().join(NAME), "1\n2").unwrap();
+        documents.failed();
+        documents.add(&3, [1, 2, 3].iter()).unwrap().write(dir.path()).unwrap();
+        assert_eq!(load(dir.path()).1, [1, 2, 3]);
     }
 
     #[test]

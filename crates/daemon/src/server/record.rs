@@ -78,7 +78,10 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
     let new = path.with_extension("new");
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(bytes)?;
-    drop(file);
-    std::fs::rename(new, path)
+    let replaced = file.write_all(bytes).and_then(|()| std::fs::rename(&new, path));
+    if replaced.is_err() {
+        // A part of it is of no use, and on a full disk it takes what others need.
+        let _ = std::fs::remove_file(&new);
+    }
+    replaced
 }

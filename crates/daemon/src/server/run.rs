@@ -156,7 +156,7 @@ impl Actor {
                 let id = self.id();
                 return self.input(Input::Request { id, action: PowerAction::Start, wait_ms: 0 }).await;
             }
-            None => return,
+            None => return self.note_nobody().await,
         };
         let boot_id = record.as_ref().map(|record| record.boot_id.clone()).unwrap_or_default();
         self.run = Some(Run { boot_id, ..Run::new(record.as_ref().and_then(RunRecord::id), leaf) });

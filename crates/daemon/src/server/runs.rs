@@ -39,10 +39,20 @@ impl Runs {
         self.file.add(run, self.known.iter())
     }
 
+    /// The last change did not get into the file.
+    pub(crate) fn failed(&mut self) {
+        self.file.failed();
+    }
+
     fn put(&mut self, run: Run) {
         match self.known.iter_mut().rfind(|known| known.id == run.id) {
             Some(known) => *known = run,
             None => {
+                if let Some(before) = self.known.back_mut().filter(|before| before.ended_at.is_none()) {
+                    // Its end was not written down; it is over at the latest when the next one begins.
+                    before.ended_at = run.started_at.or(before.started_at);
+                    before.end_line = before.end_line.or(run.first_line);
+                }
                 if self.known.len() == RUNS_MAX {
                     self.known.pop_front();
                 }
@@ -102,6 +112,16 @@ mod tests {
         let again = Runs::load(dir.path());
         assert_eq!(again.newest_first(), [run(2), ended(1)]);
         assert_eq!((again.get("1"), again.get("3")), (Some(&ended(1)), None));
+    }
+
+    #[test]
+    fn a_run_whose_end_was_not_written_down_does_not_go_on_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut runs = Runs::load(dir.path());
+        note(&mut runs, dir.path(), &run(1));
+        note(&mut runs, dir.path(), &run(2));
+        let over = Run { ended_at: Some(2), end_line: Some(20), ..run(1) };
+        assert_eq!(Runs::load(dir.path()).newest_first(), [run(2), over]);
     }
 
     #[test]

@@ -68,7 +68,8 @@ impl Node {
     pub(crate) async fn follow(&self, path: &str, user: &str) -> reqwest::Response {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = client.get(format!("{}{path}", self.base)).bearer_auth(SECRET);
-        request.header("X-Quarterdeck-User", user).send().await.unwrap()
+        let now = jiff::Timestamp::now().as_second().to_string();
+        request.header("X-Quarterdeck-User", user).header("X-Quarterdeck-Checked", now).send().await.unwrap()
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, Value) {

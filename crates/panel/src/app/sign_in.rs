@@ -63,6 +63,10 @@ fn network(ip: IpAddr) -> IpAddr {
     }
 }
 
+fn locked_out(wait_ms: i64) -> Problem {
+    Problem::LockedOut(wait_ms.unsigned_abs().div_ceil(1000))
+}
+
 impl AppState {
     /// Opens a session for whoever knows the password and, where there is one, has the second factor.
     pub(crate) async fn sign_in(
@@ -74,15 +78,21 @@ impl AppState {
         agent: &str,
     ) -> Answer<(User, SessionSecret, Session)> {
         let now = clock::now_ms();
-        let (account, network) = ((login.to_lowercase(), network(ip)), network(ip));
-        let wait = self.door.by_network.attempt(&network, now).err();
-        if let Some(wait_ms) = wait.or_else(|| self.door.by_account.attempt(&account, now).err()) {
-            return Err(Problem::LockedOut(wait_ms.unsigned_abs().div_ceil(1000)));
-        }
         let user = match self.store.user_by_email(login).await? {
             Some(user) => Some(user),
             None => self.store.user_by_name(login).await?,
         };
+        // An account is one, by whichever of its names it is called.
+        let name = user.as_ref().map_or_else(|| login.to_lowercase(), |user| user.uuid.to_string());
+        let (account, network) = ((name, network(ip)), network(ip));
+        if let Err(wait_ms) = self.door.by_network.attempt(&network, now) {
+            return Err(locked_out(wait_ms));
+        }
+        if let Err(wait_ms) = self.door.by_account.attempt(&account, now) {
+            // It was not tried.
+            self.door.by_network.take_back(&network);
+            return Err(locked_out(wait_ms));
+        }
         let credentials = match &user {
             Some(user) => self.store.credentials(user.uuid).await?,
             None => Credentials::default(),
@@ -94,7 +104,8 @@ impl AppState {
         };
         if let Some(totp_secret) = credentials.totp_secret.filter(|_| credentials.totp_confirmed) {
             let Some(code) = code else {
-                // The password was right: asking for the code is no failed attempt on it, but one on the code.
+                // The password was right: asking for the code is no failed attempt on it, but one on the code of this account.
+                self.door.by_network.take_back(&network);
                 return Err(Problem::Rule(
                     "TwoFactorAuthRequiredException",
                     "Send the code of your authenticator app, or a recovery code, as `code`.".to_owned(),
@@ -106,9 +117,11 @@ impl AppState {
                 return Err(Problem::SignInRefused);
             }
         }
+        // Checking it took a while, in which another one may have been set.
+        let opened = self.open_session(&user, credentials.password_hash.as_deref(), ip, agent).await?;
+        let (secret, session) = opened.ok_or(Problem::SignInRefused)?;
         self.door.by_account.succeeded(&account);
         self.door.by_network.take_back(&network);
-        let (secret, session) = self.open_session(&user, ip, agent).await?;
         self.note(&user, ip, "auth:success").await;
         Ok((user, secret, session))
     }
@@ -123,7 +136,7 @@ impl AppState {
         let now = clock::now_ms();
         let network = network(ip);
         if let Err(wait_ms) = self.door.by_network.attempt(&network, now) {
-            return Err(Problem::LockedOut(wait_ms.unsigned_abs().div_ceil(1000)));
+            return Err(locked_out(wait_ms));
         }
         let user = match self.store.take_link(token, now).await? {
             Some(user) => self.store.user(user).await?,
@@ -131,7 +144,8 @@ impl AppState {
         };
         let user = user.ok_or(Problem::SignInRefused)?;
         self.door.by_network.take_back(&network);
-        let (secret, session) = self.open_session(&user, ip, agent).await?;
+        let opened = self.open_session(&user, None, ip, agent).await?;
+        let (secret, session) = opened.ok_or(Problem::SignInRefused)?;
         self.note(&user, ip, "auth:link").await;
         Ok((user, secret, session))
     }
@@ -142,9 +156,15 @@ impl AppState {
         Ok((self.store.insert_link(user, expires_at).await?, expires_at))
     }
 
-    async fn open_session(&self, user: &User, ip: IpAddr, agent: &str) -> Answer<(SessionSecret, Session)> {
+    async fn open_session(
+        &self,
+        user: &User,
+        hash: Option<&str>,
+        ip: IpAddr,
+        agent: &str,
+    ) -> Answer<Option<(SessionSecret, Session)>> {
         let opener = Opener { ip: ip.to_string(), agent: agent.to_owned() };
-        Ok(self.store.open_session(user.uuid, &opener, clock::now_ms()).await?)
+        Ok(self.store.open_session(user.uuid, hash, &opener, clock::now_ms()).await?)
     }
 
     async fn note(&self, user: &User, ip: IpAddr, event: &str) {
@@ -166,7 +186,7 @@ impl AppState {
     pub(crate) fn try_password(&self, user: UserId, ip: IpAddr) -> Answer<()> {
         let account = (user.to_string(), network(ip));
         let attempt = self.door.by_account.attempt(&account, clock::now_ms());
-        attempt.map_err(|wait_ms| Problem::LockedOut(wait_ms.unsigned_abs().div_ceil(1000)))
+        attempt.map_err(locked_out)
     }
 
     /// It was right.

@@ -369,12 +369,15 @@ pub(crate) struct AtServer {
     pub(crate) server: Server,
     pub(crate) node: Node,
     pub(crate) relation: Relation,
+    /// When it was looked whether the caller may be here; Unix milliseconds. What is taken away later is not known here.
+    pub(crate) checked_at: i64,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for AtServer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+        let checked_at = clock::now_ms();
         let call = call_of(parts)?;
         let path = RawPathParams::from_request_parts(parts, state).await.map_err(|_| Problem::NotFound)?;
         let id = path.iter().find(|(name, _)| *name == "server").map(|(_, id)| id).ok_or(Problem::NotFound)?;
@@ -385,7 +388,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AtServer {
         let rule = parts.extensions.get::<MatchedPath>().map_or(StateRule::Usable, |path| rule_of(path.as_str()));
         match access::blocked(server.status, node.maintenance, rule, &relation) {
             Some(reason) => Err(Problem::Conflict(reason)),
-            None => Ok(Self { call, server, node, relation }),
+            None => Ok(Self { call, server, node, relation, checked_at }),
         }
     }
 }

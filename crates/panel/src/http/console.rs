@@ -2,7 +2,7 @@
 //! the panel checks who asks and passes the answer through.
 
 use axum::body::Body;
-use axum::extract::RawQuery;
+use axum::extract::{Query, RawQuery};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
@@ -35,14 +35,17 @@ const QUERY_BYTES_MAX: usize = 4096;
     ),
     responses((status = 200, body = Item<ConsoleLines>), (status = "4XX", body = ErrorBody), (status = "5XX", body = ErrorBody)),
 )]
-pub(crate) async fn lines(at: AtServer, RawQuery(query): RawQuery) -> Answer<Response> {
+pub(crate) async fn lines(at: AtServer, asked: Parts, RawQuery(query): RawQuery) -> Answer<Response> {
     let query = query.unwrap_or_default();
-    // The node says what else of it makes no sense.
-    if query.split('&').any(|part| part == "follow=true") {
+    // Read as the node reads it, which also says what else of it makes no sense.
+    let follows = asked.is_ok_and(|Query(parts)| parts.iter().any(|(name, value)| name == "follow" && value == "true"));
+    if follows {
         return follow(&at, &query).await;
     }
     hand_on(&at, "console/lines", &query).await
 }
+
+type Parts = Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>;
 
 /// Searches everything that is kept of the console, newest first, in any case of letters unless `case` says so. Needs
 /// `websocket.connect`.
@@ -113,7 +116,7 @@ async fn follow(at: &AtServer, query: &str) -> Answer<Response> {
     let path = path(at, "console/lines", query)?;
     let user = at.call.user.uuid;
     let turn = at.call.app.readers.following.turn(user).await.ok_or(Problem::Throttled)?;
-    let answer = at.call.app.nodes.follow(&at.node, &path, user).await.map_err(no_history)?;
+    let answer = at.call.app.nodes.follow(&at.node, &path, user, at.checked_at).await.map_err(no_history)?;
     Ok(passed_on(answer, turn))
 }
 

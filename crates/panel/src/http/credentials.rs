@@ -32,7 +32,7 @@ pub(crate) async fn change_password(Account(call): Account) -> Answer<StatusCode
         fields.fail("password_confirmation", "same", "The password and its confirmation must be the same.");
     }
     let credentials = call.app.store.credentials(call.user.uuid).await?;
-    let current = credentials.password_hash.map(|_| password(&mut fields, "current_password"));
+    let current = credentials.password_hash.as_ref().map(|_| password(&mut fields, "current_password"));
     fields.finish()?;
     if let Some(current) = current {
         must_be(&call, current, "current_password").await?;
@@ -44,7 +44,11 @@ pub(crate) async fn change_password(Account(call): Account) -> Answer<StatusCode
     };
     // A console that somebody else has open with the old password lives on a token of its own.
     let notices = call.app.revocations(&call.user).await?;
-    call.app.store.set_password(call.user.uuid, &hash, this, &notices).await?;
+    let old = credentials.password_hash.as_deref();
+    if !call.app.store.set_password(call.user.uuid, old, &hash, this, &notices).await? {
+        // Somebody was faster: what was given is the password no longer.
+        return Err(Problem::field("current_password", "password", "The current_password is wrong."));
+    }
     call.app.outbox.first_try(&notices).await;
     call.app.record(&call.actor(), None, "user:account.password-changed", Value::Null).await;
     Ok(StatusCode::NO_CONTENT)

@@ -48,11 +48,14 @@ pub(crate) async fn create(
     Ok(Json(Item::new("api_key", show::key(key)).with_meta(json!({ "secret_token": secret }))))
 }
 
-/// Deletes somebody's key of a kind, or of either.
+/// Deletes somebody's key of a kind, or of either, and ends the consoles that it may have opened.
 pub(crate) async fn delete(call: &Call, owner: &User, identifier: &str, kind: Option<KeyKind>) -> Answer<StatusCode> {
-    if !call.app.store.delete_key(owner.uuid, identifier, kind).await? {
+    // Nobody knows which of their consoles it opened: all of them need a new token.
+    let notices = call.app.revocations(owner).await?;
+    if !call.app.store.delete_key(owner.uuid, identifier, kind, &notices).await? {
         return Err(Problem::NotFound);
     }
+    call.app.outbox.first_try(&notices).await;
     call.app.record(&call.actor(), None, "user:api-key.delete", metadata(call, owner, identifier)).await;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -35,22 +35,30 @@ impl Store {
     }
 
     /// Sets a password and ends the person's sessions, all but one, and their links. `notices` is what nodes must hear of that.
+    /// False, and nothing is changed, when `old` is no longer the hash of the password there is.
     pub(crate) async fn set_password(
         &self,
         user: UserId,
+        old: Option<&str>,
         hash: &str,
         but: Option<&Session>,
         notices: &[Waiting],
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut tx = self.change().await?;
-        let set = sqlx::query::<Sqlite>("UPDATE users SET password_hash = $2, updated_at = $3 WHERE uuid = $1")
-            .bind(user.to_string())
-            .bind(hash.to_owned())
-            .bind(clock::now_ms());
-        set.execute(&mut *tx).await?;
+        let set = sqlx::query::<Sqlite>(
+            "UPDATE users SET password_hash = $2, updated_at = $3 WHERE uuid = $1 AND COALESCE(password_hash, '') = $4",
+        )
+        .bind(user.to_string())
+        .bind(hash.to_owned())
+        .bind(clock::now_ms())
+        .bind(old.unwrap_or_default().to_owned());
+        if set.execute(&mut *tx).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
         end_all(&mut tx, user, but).await?;
         outbox::put(&mut tx, notices).await?;
-        tx.commit().await
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Offers a secret for the second factor, in place of one that was offered and not confirmed. False when one is confirmed.

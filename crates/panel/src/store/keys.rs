@@ -4,6 +4,7 @@ use sqlx::Sqlite;
 use sqlx::sqlite::SqliteRow;
 use wire::ids::UserId;
 
+use super::outbox::{self, Waiting};
 use super::{Columns, Result, Store, to_json};
 use crate::clock;
 use crate::secret;
@@ -132,16 +133,27 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    /// Deletes somebody's key of a kind, or of either; whether there was one.
-    pub(crate) async fn delete_key(&self, user: UserId, identifier: &str, kind: Option<KeyKind>) -> Result<bool> {
+    /// Deletes somebody's key of a kind, or of either; whether there was one. `notices` is what nodes must hear of that.
+    pub(crate) async fn delete_key(
+        &self,
+        user: UserId,
+        identifier: &str,
+        kind: Option<KeyKind>,
+        notices: &[Waiting],
+    ) -> Result<bool> {
+        let mut tx = self.change().await?;
         let statement = sqlx::query::<Sqlite>(
             "DELETE FROM api_keys WHERE identifier = $1 AND user_uuid = $2 AND kind = COALESCE($3, kind)",
         )
         .bind(identifier.to_owned())
         .bind(user.to_string())
         .bind(kind.map(KeyKind::word));
-        let done = self.write.execute(statement).await?;
-        Ok(done.rows_affected() > 0)
+        if statement.execute(&mut *tx).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        outbox::put(&mut tx, notices).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Writes down that a key is used now.

@@ -104,16 +104,27 @@ const fn expiry(signed_in_at: i64, now: i64) -> i64 {
 }
 
 impl Store {
-    /// Opens a session.
+    /// Opens a session; with a `hash` only if that is still the one of the person's password.
     pub(crate) async fn open_session(
         &self,
         user: UserId,
+        hash: Option<&str>,
         opener: &Opener,
         now: i64,
-    ) -> Result<(SessionSecret, Session)> {
+    ) -> Result<Option<(SessionSecret, Session)>> {
         let secret = SessionSecret::new();
         let mut tx = self.change().await?;
-        let row = tx.row(insert(&secret, user, opener, now, now)).await?;
+        // Sessions are told apart by their beginning: no two of a person have the same.
+        let known = sqlx::query::<Sqlite>(
+            "SELECT password_hash, (SELECT COALESCE(MAX(signed_in_at), -1) FROM sessions WHERE user_uuid = $1) AS newest \
+             FROM users WHERE uuid = $1",
+        );
+        let known = tx.row(known.bind(user.to_string())).await?;
+        if hash.is_some() && known.text_or_null("password_hash")?.as_deref() != hash {
+            return Ok(None);
+        }
+        let signed_in_at = now.max(known.int("newest")?.saturating_add(1));
+        let row = tx.row(insert(&secret, user, opener, signed_in_at, now)).await?;
         let session = read(&row)?;
         let surplus = sqlx::query::<Sqlite>(
             "DELETE FROM sessions WHERE expires_at <= $2 OR digest IN (SELECT digest FROM sessions WHERE user_uuid = $1 \
@@ -124,7 +135,7 @@ impl Store {
         .bind(SESSIONS_MAX);
         surplus.execute(&mut *tx).await?;
         tx.commit().await?;
-        Ok((secret, session))
+        Ok(Some((secret, session)))
     }
 
     /// The session with this secret, if it has not ended.
@@ -275,7 +286,7 @@ mod tests {
     #[tokio::test]
     async fn a_secret_is_replaced_once_and_works_a_little_longer() {
         let (_dir, store, user) = store().await;
-        let (first, session) = store.open_session(user, &opener(), 0).await.unwrap();
+        let (first, session) = store.open_session(user, None, &opener(), 0).await.unwrap().unwrap();
         assert!(!session.is_due(ROTATE_AFTER_MS - 1) && session.is_due(ROTATE_AFTER_MS));
         let now = ROTATE_AFTER_MS;
         let (second, newer) = store.rotate_session(&session, &opener(), now).await.unwrap().unwrap();
@@ -292,9 +303,9 @@ mod tests {
     #[tokio::test]
     async fn a_session_ends_with_all_its_secrets() {
         let (_dir, store, user) = store().await;
-        let (other, _) = store.open_session(user, &opener(), 1).await.unwrap();
+        let (other, _) = store.open_session(user, None, &opener(), 1).await.unwrap().unwrap();
         for use_old in [true, false] {
-            let (first, session) = store.open_session(user, &opener(), 0).await.unwrap();
+            let (first, session) = store.open_session(user, None, &opener(), 0).await.unwrap().unwrap();
             let (second, newer) = store.rotate_session(&session, &opener(), 2).await.unwrap().unwrap();
             store.end_session(if use_old { &session } else { &newer }).await.unwrap();
             assert!(store.session(&first, 3).await.unwrap().is_none());
@@ -302,9 +313,9 @@ mod tests {
         }
         assert!(store.session(&other, 3).await.unwrap().is_some());
         // A change of the password asked for with the old secret keeps the new one as well.
-        let (_, session) = store.open_session(user, &opener(), 0).await.unwrap();
+        let (_, session) = store.open_session(user, None, &opener(), 0).await.unwrap().unwrap();
         let (second, _) = store.rotate_session(&session, &opener(), 2).await.unwrap().unwrap();
-        store.set_password(user, "hash", Some(&session), &[]).await.unwrap();
+        assert!(store.set_password(user, None, "hash", Some(&session), &[]).await.unwrap());
         assert!(store.session(&second, 3).await.unwrap().is_some());
         assert!(store.session(&other, 3).await.unwrap().is_none());
     }
@@ -322,10 +333,31 @@ mod tests {
         assert!(store.credentials(user).await.unwrap().totp_confirmed);
     }
 
+    /// Checking a password takes long enough for another one to be set meanwhile.
+    #[tokio::test]
+    async fn a_password_that_was_replaced_opens_nothing_and_changes_nothing() {
+        let (_dir, store, user) = store().await;
+        assert!(store.set_password(user, None, "one", None, &[]).await.unwrap());
+        assert!(store.open_session(user, Some("one"), &opener(), 1).await.unwrap().is_some());
+        assert!(store.set_password(user, Some("one"), "two", None, &[]).await.unwrap());
+        assert!(store.open_session(user, Some("one"), &opener(), 1).await.unwrap().is_none());
+        assert!(!store.set_password(user, Some("one"), "three", None, &[]).await.unwrap());
+        assert!(store.open_session(user, Some("two"), &opener(), 1).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn sessions_of_one_moment_end_one_by_one() {
+        let (_dir, store, user) = store().await;
+        let (_, one) = store.open_session(user, None, &opener(), 7).await.unwrap().unwrap();
+        let (other, _) = store.open_session(user, None, &opener(), 7).await.unwrap().unwrap();
+        store.end_session(&one).await.unwrap();
+        assert!(store.session(&other, 8).await.unwrap().is_some());
+    }
+
     #[tokio::test]
     async fn use_puts_the_end_off_but_not_for_ever() {
         let (_dir, store, user) = store().await;
-        let (secret, session) = store.open_session(user, &opener(), 0).await.unwrap();
+        let (secret, session) = store.open_session(user, None, &opener(), 0).await.unwrap().unwrap();
         assert_eq!(session.expires_at, IDLE_MS);
         assert!(store.session(&secret, IDLE_MS - 1).await.unwrap().is_some());
         assert!(store.session(&secret, IDLE_MS).await.unwrap().is_none());
@@ -336,10 +368,10 @@ mod tests {
     #[tokio::test]
     async fn there_are_never_too_many_sessions_of_one_person() {
         let (_dir, store, user) = store().await;
-        let (oldest, _) = store.open_session(user, &opener(), 0).await.unwrap();
-        let (kept, _) = store.open_session(user, &opener(), 1).await.unwrap();
+        let (oldest, _) = store.open_session(user, None, &opener(), 0).await.unwrap().unwrap();
+        let (kept, _) = store.open_session(user, None, &opener(), 1).await.unwrap().unwrap();
         for now in 2..=SESSIONS_MAX {
-            store.open_session(user, &opener(), now).await.unwrap();
+            store.open_session(user, None, &opener(), now).await.unwrap().unwrap();
         }
         assert!(store.session(&oldest, 100).await.unwrap().is_none());
         assert!(store.session(&kept, 100).await.unwrap().is_some());

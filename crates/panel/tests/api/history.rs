@@ -54,9 +54,12 @@ async fn lines_are_followed_with_the_rights_of_whoever_asks() {
     let path = format!("/api/client/servers/{server}/console/lines");
     assert_eq!(ground.get(&path, &friend.key).await.status, 200);
     assert_eq!(ground.node.take().pop().unwrap().user, None);
-    assert_eq!(ground.get(&format!("{path}?after=5&follow=true"), &friend.key).await.status, 200);
-    let asked = ground.node.take().pop().unwrap();
-    assert_eq!((asked.user, asked.query.as_str()), (Some(friend.user.uuid.to_string()), "after=5&follow=true"));
+    // However it is spelled: the node reads it decoded.
+    for query in ["after=5&follow=true", "%66ollow=true", "follow=%74rue&x", "follow=false&follow=true"] {
+        assert_eq!(ground.get(&format!("{path}?{query}"), &friend.key).await.status, 200);
+        let asked = ground.node.take().pop().unwrap();
+        assert_eq!((asked.user, asked.query.as_str()), (Some(friend.user.uuid.to_string()), query));
+    }
 }
 
 #[tokio::test]

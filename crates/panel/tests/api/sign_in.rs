@@ -213,6 +213,34 @@ async fn an_administrator_who_sets_a_password_ends_the_sessions_of_the_old_one()
     assert_eq!(deauthorized(&ground).len(), 1);
 }
 
+#[tokio::test]
+async fn a_deleted_key_ends_the_consoles_it_may_have_opened() {
+    let ground = Ground::new().await;
+    let friend = ground.person("friend").await;
+    let identifier = &friend.key[..16];
+    ground.node.take();
+    let path = format!("/api/client/account/api-keys/{identifier}");
+    assert_eq!(ground.ask("DELETE", &path, &friend.key).await.status, 204);
+    assert_eq!(deauthorized(&ground), [format!("POST /api/deauthorize-user of {}", friend.user.uuid)]);
+    let other = format!("/api/client/account/api-keys/{identifier}");
+    assert_eq!(ground.ask("DELETE", &other, &ground.admin.key).await.status, 404);
+    assert!(deauthorized(&ground).is_empty());
+}
+
+/// The pauses are the account's, by whichever of its names it is called.
+#[tokio::test]
+async fn an_account_has_one_count_of_wrong_passwords() {
+    let ground = Ground::new().await;
+    ground.person("friend").await;
+    let guess =
+        async |user: &str| Browser::sign_in(&ground, &json!({ "user": user, "password": "wrong" })).await.1.status;
+    for _ in 0..5 {
+        assert_eq!(guess("friend").await, 401);
+    }
+    assert_eq!(guess("friend@example.org").await, 429);
+    assert_eq!(guess("FRIEND").await, 429);
+}
+
 /// Whose tokens the node was told to forget.
 fn deauthorized(ground: &Ground) -> Vec<String> {
     let asked = ground.node.take().into_iter().filter(|asked| asked.line.contains("deauthorize"));
