@@ -170,6 +170,7 @@ export class ConsoleTerminal {
     this.xterm.options.scrollback = wrap ? ROWS_MAX : ROWS_UNWRAPPED_MAX;
     const keep = this.view.held ? this.topEntry() : null;
     this.fitNow();
+    // In place of what a change of columns may have begun: that knew of a window that xterm had moved.
     this.redraw(keep);
   }
 
@@ -331,13 +332,25 @@ export class ConsoleTerminal {
     const proposed = this.fit.proposeDimensions();
     if (!proposed || !Number.isFinite(proposed.cols) || proposed.rows < 1) return;
     const columns = this.options.wrap ? proposed.cols : Math.max(proposed.cols, Math.min(COLUMNS_MAX, this.longest));
-    if (columns === this.xterm.cols && proposed.rows === this.xterm.rows) return;
-    this.xterm.resize(Math.max(20, columns), proposed.rows);
+    this.resizeTo(Math.max(20, columns), proposed.rows);
+  }
+
+  private resizeTo(columns: number, rows: number): void {
+    if (columns === this.xterm.cols && rows === this.xterm.rows) return;
+    const anew = columns !== this.xterm.cols && (this.writing || this.drawn.length > 0);
+    const keep = anew && !this.writing && this.view.held ? this.topEntry() : null;
+    this.xterm.resize(columns, rows);
+    if (!anew) return;
+    // xterm cuts the line that its cursor stands in instead of wrapping it anew, and moves a held window: the store knows better.
+    if (!this.writing) this.redraw(keep);
+    else this.queued ??= () => this.redraw(this.view.held ? this.topEntry() : null);
   }
 
   private widen(entries: readonly Entry[]): void {
+    const before = this.longest;
     for (const entry of entries) this.longest = Math.max(this.longest, clean(entry).plain.length + 2);
-    this.fitNow();
+    // Wider only, and before the text that needs it: what stands there loses nothing and is not drawn again.
+    if (this.longest > before) this.xterm.resize(Math.max(this.xterm.cols, Math.min(COLUMNS_MAX, this.longest)), this.xterm.rows);
   }
 }
 
