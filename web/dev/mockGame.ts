@@ -170,6 +170,7 @@ export class MockGame {
     // Nobody chats behind the last words.
     this.clear();
     this.write("output", "\x1b[31mjava.lang.IllegalStateException: the anchor is not attached\x1b[0m");
+    this.write("output", `\tcargo: ${"abcdefghij".repeat(60)}`);
     for (const frame of ["Anchor.drop(Anchor.java:112)", "Ship.moor(Ship.java:48)", "Harbour.tick(Harbour.java:301)"]) this.write("output", `\x1b[31m\tat quay.${frame}\x1b[0m`);
     this.later(60, () => this.end("exit code 3", true));
   }
