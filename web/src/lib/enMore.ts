@@ -32,6 +32,8 @@ export const more = {
   "crash.note": "Note",
   "crash.dismiss": "Dismiss",
 
+  "notice.tooFast": "You are sending too fast: wait a moment.",
+
   "people.title": "Who may use this server",
   "people.nobody": "Nobody but the owner and administrators.",
   "people.invite": "Invite somebody",

@@ -5,6 +5,7 @@ import { clean, type Entry, HELD_LINES_MAX, LINES_MAX, LineStore, seam } from ".
 import { completed } from "./linePage";
 import { marked } from "./marked";
 import type { PowerAction, Receipt, ServerState, Stats } from "./protocol";
+import { say } from "./say";
 import type { LinkState, Listener, World } from "./link";
 import { Connection } from "./socket";
 
@@ -17,6 +18,8 @@ const REACH_CONTEXT = 200;
 /** Below this, "behind" is only the next batch on its way. */
 const BEHIND_MIN = 50;
 const NAMES_MAX = 200;
+/** As long as the answer to a command is shown. */
+const NOTICE_MS = 6_000;
 const CRASH_LINES = 10;
 /** A status may overtake the last lines of the game by a moment. */
 const CRASH_LINES_MS = 400;
@@ -68,6 +71,7 @@ export class LiveConsole {
   private loadingOlder = false;
   private dismissedAt: number | null = null;
   private filling = false;
+  private passing: ReturnType<typeof setTimeout> | undefined;
   private readonly names = new Set<string>();
   private readonly watchers = new Set<() => void>();
   private readonly sampled = new Set<(stats: Stats) => void>();
@@ -232,7 +236,7 @@ export class LiveConsole {
         this.stats = stats;
         for (const then of this.sampled) then(stats);
       },
-      notice: (kind, text) => (this.notice = kind === "throttled" ? `${kind}: ${text}` : text),
+      notice: (kind, text) => (kind === "throttled" ? this.tooFast() : (this.notice = text)),
     };
   }
 
@@ -247,6 +251,15 @@ export class LiveConsole {
       this.crash = { exit: event.exit ?? "", at: event.endedAt, restartAt: event.restartAt, lines: [], note: "" };
       this.fillCrash();
     }
+  }
+
+  /** What was thrown away is refused one by one; this is about a moment, and goes with it. */
+  private tooFast(): void {
+    const text = (this.notice = say("notice.tooFast"));
+    clearTimeout(this.passing);
+    this.passing = setTimeout(() => {
+      if (this.notice === text) this.notice = "";
+    }, NOTICE_MS);
   }
 
   /** Soon, and once for many lines: when a page is opened after the crash, the history comes behind the status. */
