@@ -29,7 +29,7 @@ export const en = {
   "login.submit": "Sign in",
   "login.wrong": "User name or password is wrong.",
   "login.wrongCode": "This code is wrong. Try the next one.",
-  "login.lost": "No password? On the machine, “quarterdeck up” prints a link that signs you in once.",
+  "login.lost": "No password? On the machine, “quarterdeck user link NAME” makes a link that signs you in once.",
   "login.over": "You were signed out. Sign in again to go on.",
   "link.title": "Welcome aboard",
   "link.checking": "Checking the link…",
