@@ -132,7 +132,10 @@ function converse(socket: WebSocket, game: MockGame, numbered: boolean): void {
       pump();
     } else if (frame.event === "send stats") stats();
     else if (frame.event === "set state") answer(game.power(argument as Action));
-    else if (frame.event === "send command") {
+    else if (frame.event === "send command" && argument === "too fast") {
+      send({ event: "throttled", args: ["global"] });
+      answer("too many messages in a short time; this one was discarded, send it again in a moment");
+    } else if (frame.event === "send command") {
       const refusal = game.command(argument, token?.user ?? "");
       answer(refusal, refusal ? undefined : game.next - 1);
     }

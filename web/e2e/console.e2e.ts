@@ -261,7 +261,18 @@ describe.runIf(IS_MOCK)("with the mock's game", () => {
     await page.getByTestId("power-start").click();
     await page.getByTestId("power-stop").waitFor();
     await card.waitFor({ state: "detached" });
+    // Whoever looked away still reads that there was one, until it is dismissed.
+    const notice = page.getByTestId("crashed-notice");
+    expect(await notice.textContent()).toMatch(/Crashed at \d\d:\d\d:\d\d, exit code 3 · started again/);
+    expect(await notice.getByRole("link", { name: "What was noted" }).getAttribute("href")).toMatch(/\/activity$/);
     await page.getByTestId("state").getByText("running").waitFor();
+    await notice.getByRole("button", { name: "Dismiss" }).click();
+    await notice.waitFor({ state: "detached" });
+    await type(page, "too fast");
+    await page.getByTestId("notice").getByText("You are sending too fast: wait a moment.").waitFor();
+    await page.getByTestId("answer").getByText("too many messages").waitFor();
+    expect(await page.getByTestId("command").inputValue()).toBe("too fast");
+    await page.getByTestId("notice").waitFor({ state: "detached" });
     await type(page, "hang");
     await sees(page, "› hang");
     await page.getByTestId("power-stop").click();

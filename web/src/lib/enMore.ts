@@ -31,6 +31,9 @@ export const more = {
   "crash.last": "Last lines",
   "crash.note": "Note",
   "crash.dismiss": "Dismiss",
+  "crash.was": "Crashed at {time}, {exit} · started again",
+  "crash.wasOnce": "Crashed, {exit} · started again",
+  "crash.record": "What was noted",
 
   "notice.tooFast": "You are sending too fast: wait a moment.",
 

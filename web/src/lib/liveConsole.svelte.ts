@@ -57,6 +57,8 @@ export class LiveConsole {
   /** Whether the last run ended in a crash, also when the banner about it was closed. */
   crashed = $state(false);
   crash = $state.raw<Crash | null>(null);
+  /** The crash before the run that goes on now, until somebody has seen it: a restart may follow before anybody reads the banner. */
+  survived = $state.raw<Crash | null>(null);
   /** An administrator has blocked the server. */
   suspended = $state(false);
   /** It was deleted, or this visitor may not see it any more. */
@@ -246,6 +248,8 @@ export class LiveConsole {
     this.restartAt = event.restartAt;
     // How a run ended is told after a normal stop as well; only a crash is worth a banner.
     this.crashed = event.state === "offline" && event.crashed;
+    if (this.crashed) this.survived = null;
+    else if (this.crash && event.state !== "offline") this.survived = this.crash;
     if (!this.crashed) this.crash = null;
     else if (event.endedAt === null || event.endedAt !== this.dismissedAt) {
       this.crash = { exit: event.exit ?? "", at: event.endedAt, restartAt: event.restartAt, lines: [], note: "" };
@@ -276,7 +280,7 @@ export class LiveConsole {
   }
 
   private forget(): void {
-    this.power = this.stats = this.crash = this.killAt = this.restartAt = null;
+    this.power = this.stats = this.crash = this.survived = this.killAt = this.restartAt = null;
     this.crashed = false;
   }
 
