@@ -1,13 +1,14 @@
 // The terminal that shows a console: what is drawn when, holding the view, times beside the lines, copying.
 import { FitAddon } from "@xterm/addon-fit";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
-import { WebLinksAddon } from "@xterm/addon-web-links";
 import { Terminal as Xterm } from "@xterm/xterm";
 import { clean, type Entry, type LineStore, View } from "./console";
 import { darkColours, lightColours } from "./terminalColours";
 import { marked } from "./marked";
+import { layGhost } from "./terminalGhost";
 import { Gestures } from "./terminalGestures";
 import { drawTimes } from "./terminalGutter";
+import { webLinks } from "./terminalLinks";
 import { Mark } from "./terminalMark";
 import { Rows } from "./terminalRows";
 import { type Gap, rendered } from "./terminalText";
@@ -91,7 +92,7 @@ export class ConsoleTerminal {
     this.xterm.loadAddon(this.fit);
     this.xterm.loadAddon(new Unicode11Addon());
     this.xterm.unicode.activeVersion = "11";
-    this.xterm.loadAddon(new WebLinksAddon((_, address) => openLink(address)));
+    this.xterm.loadAddon(webLinks());
     whileStyling(() => this.xterm.open(mount));
     // Keys belong to the page: nobody types into the console itself, and Tab must lead out of it.
     this.xterm.attachCustomKeyEventHandler(() => false);
@@ -222,7 +223,7 @@ export class ConsoleTerminal {
   private write(entries: readonly Entry[], reset: boolean, keep: Entry | null, place: Place = "top"): void {
     this.writing = true;
     this.refilling = reset;
-    const ghost = reset && this.painted ? this.ghost() : null;
+    const ghost = reset && this.painted ? layGhost(this.options.mount) : null;
     if (reset) {
       this.xterm.reset();
       this.drawn = [];
@@ -252,16 +253,6 @@ export class ConsoleTerminal {
       if (queued) queued();
       else this.request();
     });
-  }
-
-  /** What is seen now, laid over the terminal while it is filled anew: no flash between two full screens. */
-  private ghost(): Element | null {
-    const rows = this.options.mount.querySelector(".xterm-rows");
-    const copy = rows?.cloneNode(true) as HTMLElement | undefined;
-    if (!rows?.parentElement || !copy) return null;
-    copy.classList.add("qd-ghost");
-    rows.parentElement.append(copy);
-    return copy;
   }
 
   private looked(): void {
@@ -352,9 +343,4 @@ export class ConsoleTerminal {
     // Wider only, and before the text that needs it: what stands there loses nothing and is not drawn again.
     if (this.longest > before) this.xterm.resize(Math.max(this.xterm.cols, Math.min(COLUMNS_MAX, this.longest)), this.xterm.rows);
   }
-}
-
-/** Only web addresses: a game decides what stands in a line. */
-function openLink(address: string): void {
-  if (/^https?:\/\//i.test(address)) window.open(address, "_blank", "noopener,noreferrer");
 }
