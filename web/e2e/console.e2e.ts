@@ -280,7 +280,8 @@ describe.runIf(IS_MOCK)("with the mock's game", () => {
     await kill.waitFor();
     expect(await kill.textContent()).toMatch(/Kill \(1\d s left\)/);
     await kill.click();
-    expect(await kill.textContent()).toContain("Sure?");
+    expect(await kill.textContent()).toMatch(/Sure\? \(1\d s left\)/);
+    expect(await kill.getAttribute("aria-label")).toMatch(/^Kill Demo harbour: Sure\? \(1\d s left\)$/);
     await kill.click();
     await page.getByTestId("power-start").waitFor();
     await type(page, "list");

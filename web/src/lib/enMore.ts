@@ -21,6 +21,9 @@ export const more = {
   "create.start": "Start it right away",
   "create.submit": "Create",
 
+  "power.sureIn": "Sure? ({n} s left)",
+  "power.asks": "{action} {name}: {question}",
+
   "crash.title": "The server crashed",
   "crash.exit": "Exit",
   "crash.when": "When",
@@ -98,7 +101,7 @@ export const more = {
   "settings.cpu": "CPU in percent",
   "settings.cpuHint": "100 is one whole core. Empty: no limit",
   "settings.pids": "Processes and threads",
-  "settings.pidsHint": "Empty: as it is, which cannot be shown. 0: no limit",
+  "settings.pidsHint": "Leave empty to keep what is set. 0: no limit",
   "settings.end": "Suspend or delete",
   "settings.suspend": "Suspend",
   "settings.suspendLead": "Stops the server and closes its consoles. Nobody can use it until an administrator allows it again.",
