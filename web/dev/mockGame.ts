@@ -252,7 +252,8 @@ export class MockGame {
     }
     return {
       memory_bytes: on ? sample.memory : 0,
-      memory_limit_bytes: 1_073_741_824,
+      // As the kernel counts it, with a reserve above what was set.
+      memory_limit_bytes: 1_234_803_098,
       cpu_absolute: on ? sample.cpu : 0,
       network: { rx_bytes: Math.round(this.rx), tx_bytes: Math.round(this.tx) },
       uptime: on ? at - this.startedAt : 0,

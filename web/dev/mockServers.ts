@@ -32,7 +32,7 @@ function describe(game: MockGame): Body {
     object: "server",
     attributes: {
       uuid: game.uuid, identifier: game.uuid.slice(0, 8), name: game.name, description: game.description, is_suspended: trouble.suspended === game.name, status: null,
-      server_owner: true, known_commands: game.id === 1 ? TEMPLATES[0]?.commands : undefined,
+      server_owner: true, limits: game.settings.limits, known_commands: game.id === 1 ? TEMPLATES[0]?.commands : undefined,
       relationships: {
         allocations: {
           object: "list",

@@ -10,6 +10,7 @@ const told = {
   is_suspended: true,
   server_owner: false,
   known_commands: ["help"],
+  limits: { memory: 64, swap: 0 },
   relationships: {
     allocations: {
       data: [
@@ -23,11 +24,11 @@ const told = {
 test("a server's address is its main one, by the name players know", () => {
   const read = server({ attributes: told, meta: { user_permissions: ["control.console"] } });
   expect(read.address).toBe("play.example:25565");
-  expect(read).toMatchObject({ suspended: true, owner: false, commands: ["help"], permissions: ["control.console"] });
+  expect(read).toMatchObject({ suspended: true, owner: false, commands: ["help"], memoryLimit: 67_108_864, permissions: ["control.console"] });
 });
 
 test("what is not told is not made up", () => {
-  const { known_commands: _, relationships: __, ...bare } = told;
+  const { known_commands: _, relationships: __, limits: ___, ...bare } = told;
   const read = server({ attributes: bare });
-  expect(read).toMatchObject({ address: null, commands: [] });
+  expect(read).toMatchObject({ address: null, commands: [], memoryLimit: null });
 });

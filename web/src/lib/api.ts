@@ -14,6 +14,8 @@ export interface Server {
   address: string | null;
   /** Commands its game is known to understand. */
   commands: readonly string[];
+  /** The limit of memory that was set, in bytes; 0 when there is none, null when that is not told. */
+  memoryLimit: number | null;
   permissions: string[];
   owner: boolean;
 }
@@ -27,6 +29,8 @@ interface ToldServer {
   is_suspended: boolean;
   server_owner: boolean;
   known_commands?: string[];
+  /** In MiB. */
+  limits?: { memory?: number };
   relationships?: { allocations?: { data?: Envelope<{ ip: string; ip_alias: string | null; port: number; is_default: boolean }>[] } };
 }
 
@@ -165,6 +169,7 @@ export function server(envelope: Envelope<ToldServer>): Server {
     suspended: told.is_suspended,
     address: main ? `${main.ip_alias ?? main.ip}:${main.port}` : null,
     commands: told.known_commands ?? [],
+    memoryLimit: told.limits?.memory === undefined ? null : told.limits.memory * 1024 * 1024,
     permissions: Array.isArray(given) ? (given as string[]) : ["*"],
     owner: told.server_owner,
   };
