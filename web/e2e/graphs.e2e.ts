@@ -41,4 +41,25 @@ describe.runIf(IS_MOCK)("with the mock", () => {
     await save.click();
     await figures.getByText("of 1.0 GiB").waitFor();
   });
+
+  test.each([360, 1280])("the time axis is as long as the range, with three labels or more (%s px)", async (width) => {
+    seen = await visit(browser, { width, height: 800 });
+    const { page } = seen;
+    await signIn(page);
+    await openServer(page, NAME);
+    await page.getByRole("link", { name: "Graphs" }).click();
+    const axes = () => page.locator("[data-times]").evaluateAll((graphs) => graphs.map((graph) => (graph as HTMLElement).dataset.times ?? ""));
+    const minutes = (label: string) => Number(label.slice(0, 2)) * 60 + Number(label.slice(3, 5));
+    /** From the first label to the last, across midnight as well. */
+    const reach = (labels: string[]) => labels.slice(1).reduce((sum, label, at) => sum + ((minutes(label) - minutes(labels[at] as string) + 1_440) % 1_440), 0);
+    for (const [range, least, most] of [["Last hour", 30, 60], ["Last day", 720, 1_440]] as const) {
+      await page.getByRole("button", { name: range }).click();
+      await expect.poll(async () => reach((await axes())[0]?.split(" ") ?? []), { timeout: 10_000 }).toSatisfy((far: number) => far >= least && far <= most);
+      const shown = await axes();
+      expect(shown).toHaveLength(4);
+      // One axis for all of them.
+      expect(new Set(shown).size).toBe(1);
+      expect(shown[0]?.split(" ").length).toBeGreaterThanOrEqual(3);
+    }
+  });
 });
