@@ -46,7 +46,7 @@ describe.runIf(IS_MOCK)("with the mock", () => {
     await runs.last().getByText("began before what is kept").waitFor();
     await runs.first().getByRole("button", { name: "Last lines" }).click();
     const record = runs.first().getByTestId("crash-record");
-    expect(await record.textContent()).toMatch(/^Crash 2 in a row\. It used 12 % of a core and 858 MiB of 1\.0 GiB\. Last done by somebody: console command, /);
+    expect(await record.textContent()).toMatch(/^Crash 2 in a row\. It used 12 % of a core and 858 MiB of 1\.0 GiB\. Last done by somebody: typed a command, /);
     const last = runs.first().locator("pre");
     // Of this run only, whatever the record has; the end is what is seen, and its long line scrolls inside.
     expect(await last.textContent()).toMatch(/^\[Quarterdeck Daemon\] Starting\.\n[^]*the anchor is not attached[^]*cargo: abcdefghij/);
