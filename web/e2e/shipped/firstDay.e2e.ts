@@ -75,7 +75,6 @@ test.skipIf(!existsSync(OPENTTD))("a game from a template comes up, answers, and
     await form.getByRole("combobox", { name: "a template" }).selectOption({ label: "OpenTTD" });
     await form.getByLabel("Port").fill("26031");
   });
-  await state(page, "starting");
   await state(page, "running", 40_000);
   await type(page, "server_info");
   await sees(page, "› server_info");
