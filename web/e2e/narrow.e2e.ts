@@ -3,7 +3,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { IS_MOCK, launch, openServer, reaches, rows, sees, signIn, type, visit, type Visit } from "./browser";
 
-const NAME = "Creative flats";
+const NAME = "Survival north";
 let tags = 0;
 /** A text longer than the widest window, each part and each text another. */
 const long = () => `${Date.now().toString(36)}${tags++}_${Array.from({ length: 60 }, (_, at) => `w${String(at).padStart(2, "0")}`).join("_")}`;
