@@ -133,8 +133,9 @@ export class MockGame {
     else if (word === "say") say(`[Server] ${rest.join(" ")}`);
     else if (word === "stop") this.power("stop");
     else if (word === "hang") this.hung = true;
-    // Nobody chats from now on: what comes next stays the newest line.
+    // Nobody chats from now on: what comes next stays the newest line. Until "chat".
     else if (word === "hush") this.clear();
+    else if (word === "chat") this.chat();
     else if (word === "crash") {
       // "crash 6" is the sixth in a row, after which nobody starts it again.
       if (rest[0]) this.crashes = Number(rest[0]) - 1;

@@ -15,6 +15,9 @@ beforeAll(async () => {
 });
 afterAll(() => browser.close());
 afterEach(async () => {
+  // Other tests wait for somebody to say something.
+  await type(seen.page, "chat");
+  await sees(seen.page, "› chat");
   expect(seen.faults).toEqual([]);
   await seen.context.close();
 });
