@@ -13,7 +13,7 @@ const SHOWN: Record<string, string> = {
   "console-desk-dark": "console-dark",
   "servers-desk-dark": "servers-dark",
   "servers-desk-light": "servers-light",
-  "graphs-desk-light": "graphs-light",
+  "search-desk-light": "search-light",
   "wall-desk-dark": "wall-dark",
   "crash-desk-light": "crash-light",
   "console-phone-dark": "phone-dark",
