@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ const NOBODY: u32 = 65_534;
 /// See the module.
 pub struct Deck {
     data: Folder,
+    program: Option<PathBuf>,
     unprivileged: bool,
     child: Option<Child>,
     arguments: Vec<String>,
@@ -37,6 +39,18 @@ impl Deck {
     #[allow(clippy::expect_used)]
     pub async fn with(arguments: &[&str]) -> Self {
         let mut deck = Self::prepared(arguments);
+        deck.up("127.0.0.1:0").await;
+        deck
+    }
+
+    /// A fresh one whose `quarterdeck.toml` says this.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[allow(clippy::expect_used)]
+    pub async fn with_settings(settings: &str, arguments: &[&str]) -> Self {
+        let mut deck = Self::prepared(arguments);
+        std::fs::write(deck.data.path().join("quarterdeck.toml"), settings).expect("the settings");
         deck.up("127.0.0.1:0").await;
         deck
     }
@@ -63,6 +77,7 @@ impl Deck {
     fn prepared(arguments: &[&str]) -> Self {
         Self {
             data: Folder::new(),
+            program: None,
             unprivileged: false,
             child: None,
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
@@ -73,7 +88,16 @@ impl Deck {
     }
 
     fn program(&self) -> PathBuf {
-        if self.unprivileged { self.data.path().join("quarterdeck-copy") } else { program::quarterdeck().to_owned() }
+        match &self.program {
+            Some(program) => program.clone(),
+            None if self.unprivileged => self.data.path().join("quarterdeck-copy"),
+            None => program::quarterdeck().to_owned(),
+        }
+    }
+
+    /// From the next start on, another file is run: an upgrade.
+    pub fn use_program(&mut self, program: PathBuf) {
+        self.program = Some(program);
     }
 
     /// Starts the program on an address, with the folder as it is.
@@ -82,21 +106,7 @@ impl Deck {
     /// When it does not come up.
     #[allow(clippy::expect_used)]
     pub async fn up(&mut self, listen: &str) {
-        let mut command = Command::new(self.program());
-        if self.unprivileged {
-            command.uid(NOBODY).gid(NOBODY);
-        }
-        let mut child = command
-            .args(["up", "--json", "--listen", listen, "--data"])
-            .arg(self.data.path())
-            .args(&self.arguments)
-            .env_remove("QUARTERDECK_URL")
-            .env_remove("QUARTERDECK_KEY")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::from(self.log_file()))
-            .spawn()
-            .expect("the program starts");
+        let mut child = self.spawn(listen);
         let stdout = child.stdout.take().expect("its output");
         let mut lines = BufReader::new(stdout).lines();
         let first = tokio::time::timeout(DEADLINE, lines.next_line()).await;
@@ -107,10 +117,45 @@ impl Deck {
         self.child = Some(child);
     }
 
+    #[allow(clippy::expect_used)]
+    fn spawn(&self, listen: &str) -> Child {
+        let mut command = Command::new(self.program());
+        if self.unprivileged {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+            .args(["up", "--json", "--listen", listen, "--data"])
+            .arg(self.data.path())
+            .args(&self.arguments)
+            .env_remove("QUARTERDECK_URL")
+            .env_remove("QUARTERDECK_KEY")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::from(self.log_file()))
+            .spawn()
+            .expect("the program starts")
+    }
+
     /// The same address and folder again, after [`Deck::kill`] or [`Deck::stop`].
     pub async fn up_again(&mut self) {
-        let address = self.url.trim_start_matches("http://").to_owned();
+        let address = self.address();
         self.up(&address).await;
+    }
+
+    /// The same address and folder again, and killed after this time, whether it has come up by then or not.
+    pub async fn up_for(&mut self, time: Duration) {
+        let mut child = self.spawn(&self.address());
+        let _ = tokio::time::timeout(time, child.wait()).await;
+        let _ = child.kill().await;
+    }
+
+    fn address(&self) -> String {
+        self.url.trim_start_matches("http://").to_owned()
+    }
+
+    /// The program's process, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
     }
 
     #[allow(clippy::expect_used)]
@@ -161,6 +206,11 @@ impl Deck {
     /// The data folder.
     pub fn data(&self) -> &Path {
         self.data.path()
+    }
+
+    /// The node's folder in it.
+    pub fn node(&self) -> PathBuf {
+        self.data.path().join("node")
     }
 
     /// The folder of a server's files on the node.

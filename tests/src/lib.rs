@@ -7,6 +7,7 @@
 pub mod deck;
 pub mod folder;
 pub mod program;
+pub mod record;
 pub mod rest;
 pub mod socket;
 pub mod token;

@@ -1,14 +1,10 @@
 //! Games outlive the program: killed, restarted, stopped in good order, nothing is lost or repeated.
 #![allow(clippy::unwrap_used, clippy::doc_markdown, clippy::print_stdout, missing_docs)]
 
+use e2e::record::{self, numbers};
 use e2e::socket::Heard;
 use e2e::{Deck, Socket};
 use serde_json::{Value, json};
-
-/// The numbers of the `line <n>` lines.
-fn numbers(lines: &[&str]) -> Vec<u64> {
-    lines.iter().filter_map(|line| line.strip_prefix("line ")?.parse().ok()).collect()
-}
 
 /// The program is killed while the game prints 2,000 lines a second, and started again, three times: the same game, every line
 /// once, in order.
@@ -36,8 +32,7 @@ async fn killed_under_load_and_started_again_nothing_is_lost_or_repeated() {
     console.status("offline").await;
     console.close().await;
     // The record itself, from its first line to its last, as the node keeps it.
-    let all = whole_log(&deck, &server, false);
-    let lines: Vec<&str> = all.iter().map(String::as_str).collect();
+    let lines = record::output(&deck.node(), &server, false);
     let found = numbers(&lines);
     assert!(found.len() > 1000);
     assert_eq!(found, (0..found.len() as u64).collect::<Vec<_>>(), "every line once, in order");
@@ -100,8 +95,7 @@ async fn a_viewer_across_restarts_under_load_sees_every_line_once() {
             if first > seen + 1 {
                 // A slow machine: more was printed meanwhile than `send logs` gives. The rest is in the record.
                 println!("{mode}, {round}: seen up to {seen}, history from {first}");
-                let all = whole_log(&deck, &server, true);
-                let lines: Vec<&str> = all.iter().map(String::as_str).collect();
+                let lines = record::output(&deck.node(), &server, true);
                 before.extend(numbers(&lines).into_iter().filter(|n| *n > seen && *n < first));
             }
             before.extend(after.into_iter().filter(|n| *n > seen));
@@ -110,30 +104,6 @@ async fn a_viewer_across_restarts_under_load_sees_every_line_once() {
         console.say("set state", &json!(["kill"])).await;
         console.status("offline").await;
     }
-}
-
-/// Everything the game printed, straight from the log's segments. While it prints, the last frame may not be whole.
-fn whole_log(deck: &Deck, server: &str, may_grow: bool) -> Vec<String> {
-    let dir = deck.data().join("node/servers").join(server).join("log");
-    let mut lines = Vec::new();
-    let mut splitter = spool::LineSplitter::default();
-    for name in spool::segment::list(&dir).unwrap() {
-        let bytes = std::fs::read(dir.join(name.file_name())).unwrap();
-        let mut on = |event: spool::Event<'_>| {
-            if let spool::Event::Line(line) = event
-                && line.kind == spool::LineKind::Output
-            {
-                lines.push(String::from_utf8_lossy(line.bytes).trim_end().to_owned());
-            }
-        };
-        splitter.begin_segment(name.base_line, &mut on);
-        let mut frames = spool::Frames::new(&bytes[spool::format::SEGMENT_HEADER_BYTES..], name.base_line);
-        for frame in frames.by_ref() {
-            splitter.feed(&frame, &mut on);
-        }
-        assert!(may_grow || frames.tail() == spool::Tail::Clean, "{}", name.file_name());
-    }
-    lines
 }
 
 /// An orderly stop tells viewers to come back, and leaves the game alone.

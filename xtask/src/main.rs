@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 mod fuzz;
 mod steps;
 mod tidy;
+mod torture;
 mod workspace;
 
 #[derive(Parser)]
@@ -22,6 +23,8 @@ struct Cli {
 enum Task {
     /// Every check there is: the command to run before a commit, and what CI runs
     Test(steps::Options),
+    /// What the program promises, held against kills, floods, full disks and slow people; minutes to hours, exit code 1 if a promise breaks
+    Torture(torture::Options),
     /// House rules that neither the compiler nor clippy knows
     Tidy,
 }
@@ -29,6 +32,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Test(options) => Ok(steps::run(&options)),
+        Task::Torture(options) => torture::run(&options),
         Task::Tidy => tidy::run(),
     };
     match done {

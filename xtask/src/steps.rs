@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::workspace::{cargo, has_cargo_subcommand, target_dir};
-use crate::{fuzz, tidy};
+use crate::{fuzz, tidy, torture};
 
 /// How `cargo xtask test` runs.
 #[derive(Debug, clap::Args)]
@@ -27,9 +27,9 @@ struct Step {
     run: fn(&Options) -> Result<Outcome>,
 }
 
-/// The order is cheap first, so that a slip is found early. The tests come last: a short run of the fuzz targets finds
-/// broken decoders with less to read.
-const STEPS: [Step; 9] = [
+/// The order is cheap first, so that a slip is found early. The tests come late: a short run of the fuzz targets finds
+/// broken decoders with less to read. What is left to say of faults stands on all of it.
+const STEPS: [Step; 10] = [
     Step { name: "fmt", what: "the layout of the code", run: fmt },
     Step { name: "tidy", what: "the house rules", run: |_| tidy::run().map(Outcome::from_success) },
     Step { name: "clippy", what: "warnings of the compiler and clippy, denied", run: clippy },
@@ -39,6 +39,7 @@ const STEPS: [Step; 9] = [
     Step { name: "web", what: "the web interface: types, unit tests, sizes, a browser", run: web },
     Step { name: "fuzz", what: "a short run of every fuzz target", run: |_| fuzz::run() },
     Step { name: "test", what: "every test, real games among them", run: test },
+    Step { name: "torture", what: "the promises under faults, in their short form", run: |_| torture::short() },
 ];
 
 /// How a step ended.

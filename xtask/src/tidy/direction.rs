@@ -10,7 +10,7 @@ use crate::workspace::cargo;
 ///
 /// `cli -> {daemon, panel, web} -> engine -> wire` and `{shim, daemon} -> spool`; nobody links the shim, and daemon and
 /// panel never know of each other: between them there is only HTTP.
-const MAY_DEPEND: [(&str, &[&str]); 12] = [
+const MAY_DEPEND: [(&str, &[&str]); 13] = [
     ("quarterdeck", &["daemon", "engine", "fakegame", "panel", "web", "wire"]),
     ("daemon", &["engine", "spool", "wire"]),
     ("panel", &["engine", "wire"]),
@@ -22,6 +22,7 @@ const MAY_DEPEND: [(&str, &[&str]); 12] = [
     ("fakegame", &[]),
     ("e2e", &["spool", "wire"]),
     ("bench", &["spool", "wire"]),
+    ("torture", &["e2e", "spool"]),
     ("xtask", &[]),
 ];
 

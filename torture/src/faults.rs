@@ -1,0 +1,44 @@
+//! The faults, in the order in which they are injected.
+
+use std::pin::Pin;
+
+use crate::plan::Plan;
+use crate::table::Row;
+
+mod commands;
+mod disk;
+mod flood;
+mod kill;
+mod power;
+mod soak;
+mod viewers;
+
+/// Something that goes wrong, and the promise it is held against.
+pub(crate) struct Fault {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) only_when_named: bool,
+    pub(crate) run: fn(Plan) -> Running,
+}
+
+type Running = Pin<Box<dyn Future<Output = Vec<Row>> + Send>>;
+
+macro_rules! fault {
+    ($name:ident, $what:literal) => {
+        Fault { name: stringify!($name), what: $what, only_when_named: false, run: |plan| Box::pin($name::run(plan)) }
+    };
+}
+
+/// All of them.
+pub(crate) const ALL: &[Fault] = &[
+    fault!(kill, "the program is killed and replaced while games print"),
+    fault!(commands, "commands with ids while the program is killed and connections are cut"),
+    fault!(flood, "games that print without end, and one line of 100 MB"),
+    fault!(viewers, "hundreds of viewers, some of whom stop reading"),
+    fault!(disk, "disks that are full, read-only or failing"),
+    fault!(power, "random power actions, crashes and kills of the program"),
+    Fault {
+        only_when_named: true,
+        ..fault!(soak, "many servers, connections that come and go, failed sign-ins, for long")
+    },
+];
