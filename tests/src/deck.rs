@@ -50,9 +50,18 @@ impl Deck {
     #[allow(clippy::expect_used)]
     pub async fn with_settings(settings: &str, arguments: &[&str]) -> Self {
         let mut deck = Self::prepared(arguments);
-        std::fs::write(deck.data.path().join("quarterdeck.toml"), settings).expect("the settings");
+        deck.set(settings);
         deck.up("127.0.0.1:0").await;
         deck
+    }
+
+    /// What `quarterdeck.toml` says from the next start on.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[allow(clippy::expect_used)]
+    pub fn set(&self, settings: &str) {
+        std::fs::write(self.data.path().join("quarterdeck.toml"), settings).expect("the settings");
     }
 
     /// A fresh one that runs without root's rights, as an ordinary user's does; as root, it becomes `nobody`.
@@ -74,7 +83,8 @@ impl Deck {
         deck
     }
 
-    fn prepared(arguments: &[&str]) -> Self {
+    /// One that is not started yet: [`Deck::up`] does that.
+    pub fn prepared(arguments: &[&str]) -> Self {
         Self {
             data: Folder::new(),
             program: None,

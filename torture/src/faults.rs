@@ -35,7 +35,7 @@ pub(crate) const ALL: &[Fault] = &[
     fault!(commands, "commands with ids while the program is killed and connections are cut"),
     fault!(flood, "games that print without end, and one line of 100 MB"),
     fault!(viewers, "hundreds of viewers, some of whom stop reading"),
-    fault!(disk, "disks that are full, read-only or failing"),
+    fault!(disk, "disks that are full, read-only or failing, under the log and under the panel's database"),
     fault!(power, "random power actions, crashes and kills of the program"),
     Fault {
         only_when_named: true,

@@ -11,6 +11,7 @@ use clap::Parser;
 
 mod faults;
 mod ground;
+mod mount;
 mod plan;
 mod table;
 mod viewer;
@@ -75,8 +76,9 @@ async fn run(cli: &Cli) -> Vec<Row> {
         let begun = Instant::now();
         // A task of its own: what panics breaks its promise, and the others still run.
         let found = tokio::spawn((fault.run)(plan.clone())).await.unwrap_or_else(|error| {
-            let why = error.into_panic().downcast::<String>().map_or_else(|_| "it panicked".to_owned(), |text| *text);
-            vec![Row::failed(fault.name, &why)]
+            let why = error.into_panic();
+            let text = why.downcast_ref::<String>().map(String::as_str).or_else(|| why.downcast_ref::<&str>().copied());
+            vec![Row::failed(fault.name, text.unwrap_or("it panicked"))]
         });
         for row in &found {
             println!("    {row}");

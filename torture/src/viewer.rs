@@ -9,10 +9,12 @@ use e2e::{DEADLINE, Deck, Rest};
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 
 /// Pause before another try to come back.
@@ -69,7 +71,7 @@ impl Viewer {
         let (seen, end) = (Arc::<Mutex<Seen>>::default(), CancellationToken::new());
         let place = Place { rest: deck.rest(), server: server.to_owned(), from_start, seen: seen.clone(), tell };
         let ended = end.clone();
-        tokio::spawn(async move { ended.run_until_cancelled(place.look()).await });
+        tokio::spawn(async move { ended.run_until_cancelled(Box::pin(place.look())).await });
         Self { seen, changed, end }
     }
 
@@ -145,7 +147,24 @@ struct Place {
     tell: watch::Sender<()>,
 }
 
-type Broken = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+/// A connection of the protocol with numbers whose `auth` is on its way.
+pub(crate) type Connection = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Gets a token, connects and says `auth`, without waiting for its answer.
+pub(crate) async fn connect(rest: &Rest, server: &str) -> Result<Connection, Broken> {
+    let path = format!("/api/client/servers/{server}/websocket");
+    let answer = rest.request(reqwest::Method::GET, &path).send().await?.error_for_status()?.bytes().await?;
+    let answer: serde_json::Value = serde_json::from_slice(&answer)?;
+    let text = |name: &str| answer["data"][name].as_str().unwrap_or_default().to_owned();
+    let (token, url) = (text("token"), text("socket"));
+    let mut request = url.into_client_request()?;
+    request.headers_mut().insert("Sec-WebSocket-Protocol", "quarterdeck.v1".parse()?);
+    let (mut stream, _) = tokio_tungstenite::connect_async(request).await?;
+    stream.send(Message::text(json!({ "event": "auth", "args": [token] }).to_string())).await?;
+    Ok(stream)
+}
 
 impl Place {
     async fn look(self) {
@@ -158,14 +177,7 @@ impl Place {
     }
 
     async fn converse(&self) -> Result<(), Broken> {
-        let path = format!("/api/client/servers/{}/websocket", self.server);
-        let answer = self.rest.request(reqwest::Method::GET, &path).send().await?.error_for_status()?.bytes().await?;
-        let answer: serde_json::Value = serde_json::from_slice(&answer)?;
-        let text = |name: &str| answer["data"][name].as_str().unwrap_or_default().to_owned();
-        let (token, url) = (text("token"), text("socket"));
-        let mut request = url.into_client_request()?;
-        request.headers_mut().insert("Sec-WebSocket-Protocol", "quarterdeck.v1".parse()?);
-        let (mut stream, _) = tokio_tungstenite::connect_async(request).await?;
+        let mut stream = connect(&self.rest, &self.server).await?;
         let from = {
             let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             match (seen.attached, self.from_start) {
@@ -174,7 +186,6 @@ impl Place {
                 _ => json!({ "after": seen.console_next.saturating_sub(1) }),
             }
         };
-        stream.send(Message::text(json!({ "event": "auth", "args": [token] }).to_string())).await?;
         stream.send(Message::text(json!({ "event": "attach", "args": [from.to_string()] }).to_string())).await?;
         while let Some(message) = stream.next().await {
             match message? {

@@ -32,7 +32,7 @@ use tracing::{debug, warn};
 
 use crate::fault::Fault;
 use crate::serve::peers::Peers;
-use crate::serve::stall::{Impatient, Release};
+use crate::serve::stall::{Ends, Impatient, Release};
 
 /// HTTP connections at a time; when it is reached, new ones wait in the kernel's queue. Upgraded ones are counted by the node.
 pub(crate) const CONNECTIONS_MAX: usize = 4096;
@@ -273,13 +273,25 @@ async fn converse(
     }
     let release = Release::default();
     let hurry = release.clone();
-    let stream = Impatient::new(stream, stall_timeout, release.clone(), |stream: &TcpStream| {
-        // Else the kernel goes on to offer the peer what it does not read. If it cannot be told, it gives up by itself, later.
-        let _ = stream.set_zero_linger();
-    });
+    let ends = Ends {
+        give_up: |stream: &TcpStream| {
+            // Else the kernel goes on to offer the peer what it does not read. If it cannot be told, it gives up by itself, later.
+            let _ = stream.set_zero_linger();
+        },
+        let_out: |stream: &TcpStream| {
+            // Without this they are not said, and that is all.
+            let _ = SockRef::from(stream).set_tcp_notsent_lowat(u32::MAX);
+        },
+    };
+    let stream = Impatient::new(stream, stall_timeout, release.clone(), ends);
+    let last_words = {
+        let release = release.clone();
+        daemon::LastWords::new(move || release.let_out())
+    };
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(last_words.clone());
         let (answer, release) = (routes.clone().answer(request), release.clone());
         async move {
             let answer = answer.await;

@@ -32,3 +32,4 @@ mod waiting;
 pub use config::Config;
 pub use node::{Daemon, OpenError};
 pub use remote::RemoteError;
+pub use socket::LastWords;

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use spool::format::SEGMENT_HEADER_BYTES;
 use spool::{
-    Event, ExitPayload, Frames, GapPayload, GapReason, LineKind, LineSplitter, SegmentHeader, SegmentName, StartPayload,
+    Event, ExitPayload, Frame, Frames, GapPayload, GapReason, Kind, LineKind, LineSplitter, SegmentHeader, SegmentName,
+    StartPayload,
 };
 use wire::ids::Seq;
 
@@ -20,6 +21,10 @@ use crate::line::{Line, Stamp};
 
 /// Bytes read at once; at least one whole frame fits.
 const READ_BYTES: usize = 128 * 1024;
+/// Lines decoded at once, and bytes of output looked at before they are counted again: a frame may hold tens of thousands of short
+/// lines, and every viewer who is behind holds what was decoded for it.
+const ENTRIES_MAX: usize = 2048;
+const PIECE_BYTES: usize = 1024;
 /// Segments in a row that retention may take away under a reader. A name that nothing can be opened under would else keep it busy.
 const VANISHED_MAX: u32 = 64;
 /// Segments decoded when a log is opened, so that the newest lines are in memory.
@@ -124,6 +129,8 @@ struct Open {
     file: File,
     /// Bytes of frames already decoded.
     offset: u64,
+    /// Bytes of output already decoded of the frame that begins there.
+    within: usize,
 }
 
 /// Follows the end of a log.
@@ -191,7 +198,7 @@ impl Tail {
 
     fn at(dir: &Path, presentation: Presentation, name: Option<&SegmentName>, from: Seq) -> io::Result<Self> {
         let open = match name {
-            Some(name) => Some(Open { file: open(dir, name)?, name: *name, offset: 0 }),
+            Some(name) => Some(Open { file: open(dir, name)?, name: *name, offset: 0, within: 0 }),
             None => None,
         };
         let splitter = LineSplitter::new(name.map_or(0, |name| name.base_line));
@@ -208,11 +215,11 @@ impl Tail {
             if self.open.is_none() && !self.advance(&mut news)? {
                 break;
             }
-            let consumed = self.decode(&mut news)?;
+            let found = self.decode(&mut news)?;
             if self.pos() >= until {
                 break;
             }
-            if consumed > 0 {
+            if found {
                 news.more = true;
                 break;
             }
@@ -264,20 +271,41 @@ impl Tail {
             let shown = &mut self.shown;
             self.splitter.begin_segment(name.base_line, &mut |event| shown.note(news, event));
         }
-        self.open = Some(Open { name, file, offset: 0 });
+        self.open = Some(Open { name, file, offset: 0, within: 0 });
         Ok(true)
     }
 
-    fn decode(&mut self, news: &mut News) -> io::Result<usize> {
-        let Some(open) = &mut self.open else { return Ok(0) };
+    /// Decodes frames until there are enough lines, or no more frames. Whether there was anything.
+    fn decode(&mut self, news: &mut News) -> io::Result<bool> {
+        let Some(open) = &mut self.open else { return Ok(false) };
         let length = read_at(&open.file, &mut self.buffer, SEGMENT_HEADER_BYTES as u64 + open.offset)?;
-        let mut frames = Frames::new(self.buffer.get(..length).unwrap_or_default(), open.name.base_line);
+        let frames = Frames::new(self.buffer.get(..length).unwrap_or_default(), open.name.base_line);
         let shown = &mut self.shown;
-        for frame in frames.by_ref() {
-            self.splitter.feed(&frame, &mut |event| shown.note(news, event));
+        let mut found = false;
+        for frame in frames {
+            found = true;
+            let is_output = frame.kind == Kind::Out;
+            let mut rest = frame.payload.get(open.within..).unwrap_or_default();
+            loop {
+                // Output is split by its bytes alone, wherever it is cut.
+                let (piece, behind) = rest.split_at(if is_output { rest.len().min(PIECE_BYTES) } else { rest.len() });
+                self.splitter.feed(&Frame { payload: piece, ..frame }, &mut |event| shown.note(news, event));
+                rest = behind;
+                if rest.is_empty() {
+                    open.offset += frame.bytes();
+                    open.within = 0;
+                    break;
+                }
+                if news.entries.len() >= ENTRIES_MAX {
+                    open.within = frame.payload.len() - rest.len();
+                    return Ok(true);
+                }
+            }
+            if news.entries.len() >= ENTRIES_MAX {
+                break;
+            }
         }
-        open.offset += frames.consumed() as u64;
-        Ok(frames.consumed())
+        Ok(found)
     }
 }
 
@@ -365,7 +393,7 @@ pub(crate) fn header(dir: &Path, name: &SegmentName) -> io::Result<Option<Segmen
 /// Reads lines that have left memory, for one reader, from one place on: each byte of the log once, however far it is behind.
 pub(crate) struct Backlog {
     tail: Tail,
-    /// Decoded and not yet handed out; at most what one read of the file holds.
+    /// Decoded and not yet handed out; at most what one look gives.
     lines: VecDeque<Line>,
 }
 

@@ -235,3 +235,34 @@ fn a_line_is_found_in_its_run_and_in_no_other() {
     assert!(!has(second, 501, "run 2"), "not there yet");
     assert!(!has([3; 16], u64::MAX, "run 1"));
 }
+
+#[test]
+fn a_frame_of_many_short_lines_is_decoded_piece_by_piece() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { segment_bytes: 1024 * 1024, retain_bytes: u64::MAX };
+    let mut writer = Writer::open(dir.path(), limits, [0; 16], 1).unwrap();
+    let mut tail = Tail::unread(dir.path(), presentation());
+    // Several frames, each with a beginning of a line at its end, whose rest comes in the next.
+    let text: Vec<u8> = (0..).flat_map(|n| format!("{}\n", n % 10).into_bytes()).take(65_000).collect();
+    for _ in 0..3 {
+        let _ = writer.append_out(&text, 1);
+        let _ = writer.append_out(b"be", 1);
+    }
+    let (pos, next) = writer.position();
+    let (mut lines, mut looks) = (Vec::new(), 0);
+    loop {
+        let news = tail.look(pos).unwrap();
+        assert!(news.entries.len() <= ENTRIES_MAX + PIECE_BYTES, "{} lines at once", news.entries.len());
+        lines.extend(news.entries.into_iter().filter_map(Entry::into_line));
+        looks += 1;
+        if !news.more {
+            break;
+        }
+    }
+    assert!(looks > 30, "{looks}");
+    assert_eq!(tail.next(), Seq(next));
+    let said: Vec<u8> = lines.iter().flat_map(|line| format!("{}\n", line.said()).into_bytes()).collect();
+    let expected = [&text[..], b"be", &text[..], b"be", &text[..]].concat();
+    assert!(said == expected, "every byte once, in order");
+    assert_eq!(seen(lines), from_disk(dir.path(), 0, u64::MAX, 256));
+}

@@ -6,6 +6,7 @@
 //! revocation, suspension, the end of a token, of the node) is heeded meanwhile.
 
 pub(crate) mod handshake;
+mod last_words;
 mod numbered;
 pub(crate) mod outgoing;
 mod viewer;
@@ -40,6 +41,7 @@ use crate::console::Batch;
 use crate::line::Line;
 use crate::node::Node;
 use crate::server::{Asker, Refused, RefusedKind, Server, Standing, Status};
+pub use crate::socket::last_words::LastWords;
 use crate::socket::numbered::HEARTBEAT_EVERY;
 use crate::socket::outgoing::Outgoing;
 use crate::socket::viewer::{News, Viewer};
@@ -54,8 +56,16 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a viewer may take nothing of them.
 const DRAIN_STALL_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// Who is on the other side.
+pub(crate) struct Peer {
+    pub(crate) ip: IpAddr,
+    /// Its place among those who have not authenticated.
+    pub(crate) entry: Place,
+    pub(crate) last_words: Option<LastWords>,
+}
+
 /// Runs a connection to its end.
-pub(crate) async fn run(ws: WebSocket, node: Arc<Node>, server: Server, ip: IpAddr, entry: Place) {
+pub(crate) async fn run(ws: WebSocket, node: Arc<Node>, server: Server, peer: Peer) {
     let _guard = node.tasks.guard();
     let now = clock::now();
     let is_numbered = ws.protocol().is_some_and(|chosen| chosen == SUBPROTOCOL);
@@ -74,7 +84,8 @@ pub(crate) async fn run(ws: WebSocket, node: Arc<Node>, server: Server, ip: IpAd
     };
     let mut connection = Connection {
         viewer: None,
-        unauthenticated: Some(entry),
+        unauthenticated: Some(peer.entry),
+        last_words: peer.last_words,
         requests: FuturesUnordered::new(),
         outgoing: Outgoing::new(),
         heartbeat_at: is_numbered.then(|| Instant::now() + HEARTBEAT_EVERY),
@@ -86,7 +97,7 @@ pub(crate) async fn run(ws: WebSocket, node: Arc<Node>, server: Server, ip: IpAd
         ws,
         rules,
         session,
-        ip,
+        ip: peer.ip,
         node,
         server,
     };
@@ -108,6 +119,7 @@ struct Connection {
     actions: VecDeque<Action>,
     viewer: Option<Viewer>,
     unauthenticated: Option<Place>,
+    last_words: Option<LastWords>,
     requests: FuturesUnordered<BoxFuture<'static, Answer>>,
     /// When the next sign of life is due; none for viewers of the plain protocol.
     heartbeat_at: Option<Instant>,
@@ -525,7 +537,14 @@ impl Connection {
             };
             tracing::debug!(server = %self.server.id(), code = reason.code(), text = reason.text(), "connection closed");
             let close = CloseFrame { code: reason.code(), reason: Utf8Bytes::from_static(reason.text()) };
-            self.outgoing.push(Message::Close(Some(close)));
+            if reason == CloseReason::TooSlow {
+                // What the library has goes in front of the close; what it has not, another connection gets from the log.
+                self.outgoing.take();
+            }
+            self.outgoing.push_last(Message::Close(Some(close)));
+            if let Some(last_words) = &self.last_words {
+                last_words.let_out();
+            }
             if self.outgoing.write(&mut self.ws, CLOSE_TIMEOUT).await.is_ok() {
                 while let Some(Ok(message)) = self.ws.recv().await {
                     if matches!(message, Message::Close(_)) {

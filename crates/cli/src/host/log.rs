@@ -22,7 +22,9 @@ pub(crate) fn start(format: LogFormat) {
         Ok(quiet) if std::env::var_os(VARIABLE).is_none() => filter.add_directive(quiet),
         _ => filter,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    // A log that cannot be written, on a full disk perhaps, must not end what is being logged: the complaint about it would go to the
+    // same place, with a macro that panics when it cannot.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).log_internal_errors(false);
     // It fails when there is a log already, and then there is one.
     let _ = match format {
         LogFormat::Text => builder.with_ansi(stderr().is_terminal()).with_target(false).try_init(),

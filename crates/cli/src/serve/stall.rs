@@ -23,6 +23,7 @@ pub(super) struct Release(Arc<Flags>);
 struct Flags {
     released: AtomicBool,
     hurried: AtomicBool,
+    ending: AtomicBool,
 }
 
 impl Release {
@@ -34,6 +35,16 @@ impl Release {
     /// From here on writes must get on soon: the program ends. Counts from the next write on that is tried.
     pub(super) fn hurry(&self) {
         self.0.hurried.store(true, Ordering::Relaxed);
+    }
+
+    /// From here on only last words are written: they go to the kernel, whether or not the peer takes anything.
+    pub(super) fn let_out(&self) {
+        self.0.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that has been said since the last time.
+    fn is_to_be_let_out(&self) -> bool {
+        self.0.ending.swap(false, Ordering::Relaxed)
     }
 
     fn is_released(&self) -> bool {
@@ -53,14 +64,28 @@ pub(super) struct Impatient<S> {
     /// Runs since a write found no room; gone as soon as one finds some.
     waiting: Option<Pin<Box<Sleep>>>,
     release: Release,
-    /// What is done to a stream that is given up, before the error is told.
-    give_up: fn(&S),
+    ends: Ends<S>,
+}
+
+/// What is done to a stream at its end.
+#[derive(Debug)]
+pub(super) struct Ends<S> {
+    /// When it is given up, before the error is told.
+    pub(super) give_up: fn(&S),
+    /// When its last words are to be let out, before they are written.
+    pub(super) let_out: fn(&S),
 }
 
 impl<S> Impatient<S> {
     /// Around a stream.
-    pub(super) fn new(stream: S, patience: Duration, release: Release, give_up: fn(&S)) -> Self {
-        Self { stream, patience, waiting: None, release, give_up }
+    pub(super) fn new(stream: S, patience: Duration, release: Release, ends: Ends<S>) -> Self {
+        Self { stream, patience, waiting: None, release, ends }
+    }
+
+    fn let_out(&self) {
+        if self.release.is_to_be_let_out() {
+            (self.ends.let_out)(&self.stream);
+        }
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -73,7 +98,7 @@ impl<S> Impatient<S> {
         }
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(self.patience)));
         ready!(waiting.as_mut().poll(cx));
-        (self.give_up)(&self.stream);
+        (self.ends.give_up)(&self.stream);
         Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the peer does not read")))
     }
 }
@@ -86,6 +111,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.let_out();
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.judge(cx, written)
     }
@@ -95,6 +121,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.let_out();
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.judge(cx, written)
     }
@@ -130,7 +157,7 @@ mod tests {
     fn pair() -> (Impatient<DuplexStream>, DuplexStream, Release) {
         let (ours, theirs) = duplex(ROOM_BYTES);
         let release = Release::default();
-        (Impatient::new(ours, PATIENCE, release.clone(), |_| {}), theirs, release)
+        (Impatient::new(ours, PATIENCE, release.clone(), Ends { give_up: |_| {}, let_out: |_| {} }), theirs, release)
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ use wire::numbered::SUBPROTOCOL;
 use crate::http::{Answer, server};
 use crate::node::Node;
 use crate::problem::Problem;
+use crate::socket::LastWords;
 use crate::socket::outgoing::GATHERED_BYTES;
 use crate::{origin, socket};
 
@@ -22,6 +23,7 @@ pub(crate) async fn open(
     State(node): State<Arc<Node>>,
     Path(id): Path<String>,
     peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    last_words: Option<Extension<LastWords>>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Answer<Response> {
@@ -48,5 +50,8 @@ pub(crate) async fn open(
         .max_frame_size(limit)
         .write_buffer_size(GATHERED_BYTES)
         .protocols([SUBPROTOCOL])
-        .on_upgrade(move |ws| socket::run(ws, node, server, ip, entry)))
+        .on_upgrade(move |ws| {
+            let last_words = last_words.map(|Extension(last_words)| last_words);
+            socket::run(ws, node, server, socket::Peer { ip, entry, last_words })
+        }))
 }

@@ -64,6 +64,12 @@ impl Outgoing {
         self.queue.push_back(message);
     }
 
+    /// Adds the last message there is. It has its own time, however long the other side has taken nothing by then.
+    pub(super) fn push_last(&mut self, message: Message) {
+        self.moved_at = Instant::now();
+        self.queue.push_back(message);
+    }
+
     /// Takes back what is not with the library yet.
     pub(super) fn take(&mut self) -> VecDeque<Message> {
         std::mem::take(&mut self.queue)

@@ -134,8 +134,13 @@ impl World {
     }
 }
 
+/// As many as `PROPTEST_CASES` says, which the torture raises.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn no_sequence_breaks_the_rules(first in settings(), steps in prop::collection::vec(step(), 1..80)) {
