@@ -89,6 +89,22 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// What is wrong with the disk under the database, if that is what is wrong: a part of a sentence.
+    pub(crate) fn disk_trouble(&self) -> Option<&'static str> {
+        let Self::Sql(error) = self else { return None };
+        // SQLite's result code; above its lowest byte it says more than is needed here (<https://sqlite.org/rescode.html>).
+        let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
+        match code & 0xff {
+            8 => Some("its database cannot be written to, it is read-only"),
+            10 => Some("the disk of its database fails"),
+            13 => Some("the disk of its database is full"),
+            14 => Some("a file of its database cannot be opened"),
+            _ => None,
+        }
+    }
+}
+
 /// Result of anything here.
 pub(crate) type Result<T> = std::result::Result<T, StoreError>;
 

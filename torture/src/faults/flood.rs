@@ -14,7 +14,7 @@ use crate::viewer::{Viewer, percentile};
 /// How slow the consoles of other servers may become.
 const OTHERS_P99_MAX: Duration = Duration::from_millis(100);
 /// Memory of the whole program, whatever games print and however many viewers there are to see it.
-const MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+const MEMORY_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Kept of a log unless told otherwise, less the segment that was deleted last.
 const KEPT_BYTES_MIN: u64 = 63 * 1024 * 1024;
 

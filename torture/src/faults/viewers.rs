@@ -27,7 +27,7 @@ pub(super) async fn run(plan: Plan) -> Vec<Row> {
     let (all, stuck, rounds) = (plan.size(60_u64, 500), plan.size(10_u64, 50), plan.size(1_u64, 5));
     let window = plan.size(Duration::from_secs(3), Duration::from_secs(6));
     let mut ground = Ground::new().await;
-    let game = ground.game("--rate 50 --stamp --line-len 1000", json!({ "console": "pipe" })).await;
+    let game = ground.game("--rate 20 --stamp --line-len 2000", json!({ "console": "pipe" })).await;
     let readers: Vec<_> = (0..all - stuck).map(|_| Viewer::of_new_lines(&ground.deck, &game)).collect();
     for reader in &readers {
         reader.until("its first line", |seen| seen.lines > 0).await;

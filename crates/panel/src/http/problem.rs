@@ -217,7 +217,13 @@ impl From<StoreError> for Problem {
             StoreError::Taken(field) => Self::field(field, "unique", format!("This {field} has already been taken.")),
             other => {
                 tracing::error!(error = %other, "request failed");
-                Self::Internal
+                match other.disk_trouble() {
+                    Some(trouble) => Self::Unavailable(format!(
+                        "The panel cannot keep this now: {trouble}. Nothing was changed; try again when that is repaired. \
+                         Consoles and games go on."
+                    )),
+                    None => Self::Internal,
+                }
             }
         }
     }
