@@ -23,6 +23,7 @@ const LINE_BYTES: u64 = 1000;
 pub(super) async fn run(plan: Plan) -> Vec<Row> {
     vec![
         full(&plan).await,
+        full_behind_a_long_log(&plan).await,
         failing(&plan, "I/O errors", "EIO").await,
         failing(&plan, "a read-only file system", "EROFS").await,
         read_only_before_the_start(&plan).await,
@@ -68,45 +69,91 @@ impl Logged {
         begun.elapsed()
     }
 
-    /// The game has to be the same, and every line seen or named as lost.
-    async fn judge(self, row: Row) -> Row {
-        let same = self.ground.pid(&self.game).await == self.pid;
+    /// Ends the game and counts: it has to be the same, and every line seen or named as lost.
+    async fn judge(&mut self, sum: &mut Sum) {
+        sum.same &= self.ground.pid(&self.game).await == self.pid;
         self.ground.end_games().await;
+        self.ground.games.clear();
         let kept = e2e::record::numbers(&e2e::record::output(&self.ground.deck.node(), &self.game, false));
         let printed = kept.last().map_or(0, |last| last + 1);
         let seen = self.viewer.until("the last line", |seen| seen.next >= printed).await;
-        let missing = printed - seen.lines.min(printed);
-        row.stake(printed, "lines")
-            .lost(seen.lost, seen.repeated)
-            .note(format!("{missing} could not be kept, named by {} gaps", seen.gaps))
-            .holds(same, || "the game was restarted".to_owned())
-            .holds(seen.expired == missing, || format!("{missing} are missing, {} were named", seen.expired))
-            .holds(missing > 0 && seen.gaps > 0, || "nothing was lost: the fault had no effect".to_owned())
+        sum.printed += printed;
+        sum.lost += seen.lost;
+        sum.repeated += seen.repeated;
+        sum.named += seen.expired;
+        sum.missing += printed - seen.lines.min(printed);
+        sum.gaps += seen.gaps;
+    }
+}
+
+/// What came of it, over all times.
+struct Sum {
+    same: bool,
+    printed: u64,
+    lost: u64,
+    repeated: u64,
+    missing: u64,
+    named: u64,
+    gaps: u64,
+}
+
+impl Sum {
+    fn new() -> Self {
+        Self { same: true, printed: 0, lost: 0, repeated: 0, missing: 0, named: 0, gaps: 0 }
+    }
+
+    fn row(&self, row: Row) -> Row {
+        row.stake(self.printed, "lines")
+            .lost(self.lost, self.repeated)
+            .note(format!("{} could not be kept, named by {} gaps", self.missing, self.gaps))
+            .holds(self.same, || "the game was restarted".to_owned())
+            .holds(self.named == self.missing, || format!("{} are missing, {} were named", self.missing, self.named))
     }
 }
 
 async fn full(plan: &Plan) -> Row {
     let times = plan.size(1, 5);
     let ground = Ground::new().await;
-    // Too small for what is kept: it deletes its own oldest part first, and stops when there is nothing left to delete.
     let disk = Disk::on(&ground.deck.node().join("servers"), 24).await;
-    let logged = Logged::on(ground).await;
-    let mut worst = Duration::ZERO;
+    let (mut sum, mut worst, mut ground) = (Sum::new(), Duration::ZERO, Some(ground));
     for _ in 0..times {
+        // A log of its own each time: one that has older parts gives up those first.
+        let mut logged = Logged::on(ground.take().expect("it is given back")).await;
         disk.fill();
         logged.stands_still().await;
         disk.make_room();
         worst = worst.max(logged.goes_on().await);
+        logged.judge(&mut sum).await;
+        ground = Some(logged.ground);
     }
     let row = Row::new("the log's disk is full", times);
     let row = row.worst("until the log goes on", worst, Some(plan.limit(RECOVERS_MAX)));
-    logged.judge(row).await
+    sum.row(row).holds(sum.missing > 0, || "nothing was lost: the fault had no effect".to_owned())
+}
+
+/// A log that is longer gives up its own oldest part, and loses nothing that is new.
+async fn full_behind_a_long_log(plan: &Plan) -> Row {
+    let megabytes = plan.size(1_u64, 8);
+    let ground = Ground::new().await;
+    let disk = Disk::on(&ground.deck.node().join("servers"), 24).await;
+    let mut logged = Logged::on(ground).await;
+    let lines = |megabytes: u64| megabytes * 1_000_000 / LINE_BYTES;
+    logged.viewer.until("three segments", |seen| seen.next > lines(3)).await;
+    disk.fill();
+    let full_at = logged.viewer.seen().next;
+    let limit = Duration::from_mins(2);
+    logged.viewer.within(limit, "more than fits", |seen| seen.next > full_at + lines(megabytes)).await;
+    disk.make_room();
+    let mut sum = Sum::new();
+    logged.judge(&mut sum).await;
+    let row = sum.row(Row::new("the same with older lines to give up", 1));
+    row.holds(sum.missing == 0, || format!("{} lines are missing", sum.missing))
 }
 
 /// The shim's system calls fail as they do on such a disk.
 async fn failing(plan: &Plan, what: &str, error: &str) -> Row {
     let times = plan.size(1, 5);
-    let logged = Logged::on(Ground::new().await).await;
+    let mut logged = Logged::on(Ground::new().await).await;
     let game = logged.pid.expect("a game");
     let status = std::fs::read_to_string(format!("/proc/{game}/status")).expect("its status");
     let shim = status.lines().find_map(|line| line.strip_prefix("PPid:\t")?.parse().ok()).expect("its parent");
@@ -119,7 +166,9 @@ async fn failing(plan: &Plan, what: &str, error: &str) -> Row {
     }
     let row = Row::new(format!("{what} under the log"), times);
     let row = row.worst("until the log goes on", worst, Some(plan.limit(RECOVERS_MAX)));
-    logged.judge(row).await
+    let mut sum = Sum::new();
+    logged.judge(&mut sum).await;
+    sum.row(row).holds(sum.missing > 0, || "nothing was lost: the fault had no effect".to_owned())
 }
 
 async fn read_only_before_the_start(_: &Plan) -> Row {

@@ -62,7 +62,7 @@ async fn model(plan: &Plan) -> Row {
 type Shown = Arc<Mutex<Option<String>>>;
 
 async fn real(plan: &Plan) -> Vec<Row> {
-    let (servers, steps) = (plan.size(4, 12), plan.size(15, 250));
+    let (servers, steps) = (plan.size(4, 12), plan.size(15, 350));
     let mut ground = Ground::with(SETTINGS).await;
     for n in 0..servers {
         // Some stop at once, some take their time, some do not stop at all; all have processes that got away.
