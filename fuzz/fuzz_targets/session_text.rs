@@ -2,16 +2,17 @@
 //! can parse, nothing is allowed before an `auth`, and a closed session stays silent.
 #![no_main]
 
+use engine::denylist::Denylist;
 use engine::session::{Action, Context, Policy, Session};
 use engine::time::Now;
-use engine::token::{Denylist, LEEWAY_S, Rules, TokenError};
+use engine::token::{LEEWAY_S, Rules, TokenError};
 use libfuzzer_sys::fuzz_target;
 use wire::console::Message;
 use wire::token::Claims;
 
 fuzz_target!(|data: &[u8]| {
     let server: wire::ids::ServerId = "11111111-2222-3333-4444-555555555555".parse().expect("a uuid");
-    let rules = Rules { server, boot_wall_s: 0, require_scope: true, leeway_s: LEEWAY_S };
+    let rules = Rules { server, boot_wall_s: 0, boot_serial: None, skew_s: None, require_scope: true, leeway_s: LEEWAY_S };
     let denylist = Denylist::default();
     // Whatever claims the text holds count as signed: the signature is not what is tried here.
     let decode = |token: &str| serde_json::from_str::<Claims>(token).map_err(|_| TokenError::Malformed);
@@ -23,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
         let Some((&wait, text)) = line.split_first() else { continue };
         now.mono_ms += u64::from(wait) * 100;
         now.wall_ms += i64::from(wait) * 100;
-        let context = Context { now, rules: &rules, denylist: &denylist, decode: &decode, error_id: &error_id };
+        let context = Context { now, rules: &rules, denylist: &denylist, decode: &decode, error_id: &error_id, doubt: &|| {} };
         let mut actions = Vec::new();
         session.time(&context, &mut actions);
         session.text(&context, &String::from_utf8_lossy(text), &mut actions);

@@ -25,6 +25,7 @@ pub fn claims(server: &str) -> Claims {
         user_id: Some(1),
         scope: "websocket".into(),
         unique_id: "abcdefghijklmnop".into(),
+        serial: None,
     }
 }
 

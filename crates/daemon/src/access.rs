@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use engine::denylist::Denylist;
 use engine::time::Now;
-use engine::token::Denylist;
 use tokio::sync::watch;
 use wire::ids::{ServerId, UserId};
 
@@ -30,28 +30,28 @@ impl Revocations {
         self.changed.subscribe()
     }
 
-    /// Denies tokens by their `jti` (older panels).
-    pub(crate) fn deny_tokens(&self, jtis: &[String], now: Now) {
+    /// Denies tokens by their `jti` (older panels). `serial` is the panel's count, if it has one.
+    pub(crate) fn deny_tokens(&self, jtis: &[String], serial: Option<u64>, now: Now) {
         {
             let mut list = self.list();
             list.prune(now);
             for jti in jtis {
-                list.deny_jti(jti, now);
+                list.deny_jti(jti, serial, now);
             }
         }
         self.changed.send_modify(|count| *count += 1);
     }
 
     /// Denies a user's tokens for some servers, or everywhere.
-    pub(crate) fn deny_user(&self, user: UserId, servers: &[ServerId], now: Now) {
+    pub(crate) fn deny_user(&self, user: UserId, servers: &[ServerId], serial: Option<u64>, now: Now) {
         {
             let mut list = self.list();
             list.prune(now);
             if servers.is_empty() {
-                list.deny_user(None, user, now);
+                list.deny_user(None, user, serial, now);
             }
             for server in servers {
-                list.deny_user(Some(*server), user, now);
+                list.deny_user(Some(*server), user, serial, now);
             }
         }
         self.changed.send_modify(|count| *count += 1);

@@ -17,10 +17,9 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use wire::ids::ServerId;
-use wire::node::{Commands, CreateServer, DeauthorizeUser, DenyTokens, Logs, Power, ServerDetails};
+use wire::node::{Commands, CreateServer, DeauthorizeUser, DenyTokens, Logs, Power, SERIAL_HEADER, ServerDetails};
 use wire::server::{PowerAction, State as ServerState};
 
-use crate::clock;
 use crate::line::Line;
 use crate::node::Node;
 use crate::problem::{Problem, identify};
@@ -94,12 +93,18 @@ async fn authenticate(State(node): State<Arc<Node>>, headers: HeaderMap, request
     if !bool::from(secret.as_bytes().ct_eq(node.config.token.as_bytes())) {
         return Problem::new(StatusCode::FORBIDDEN, "this is not the node's token").into_response();
     }
+    node.time.asked(&headers);
     next.run(request).await
 }
 
 /// The server a path names: by its full uuid only.
 pub(crate) fn server(node: &Node, id: &str) -> Answer<Server> {
     id.parse().ok().and_then(|id: ServerId| node.server(id)).ok_or_else(Problem::no_server)
+}
+
+/// The panel's count in a header, if it has one.
+pub(crate) fn serial(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name).and_then(|value| value.to_str().ok()?.parse().ok())
 }
 
 fn body<T>(body: Body<T>) -> Answer<T> {
@@ -224,14 +229,23 @@ async fn sync(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer<S
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn deny(State(node): State<Arc<Node>>, Path(id): Path<String>, given: Body<DenyTokens>) -> Answer<StatusCode> {
+async fn deny(
+    State(node): State<Arc<Node>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    given: Body<DenyTokens>,
+) -> Answer<StatusCode> {
     server(&node, &id)?;
-    node.revocations.deny_tokens(&body(given)?.jtis, clock::now());
+    node.revocations.deny_tokens(&body(given)?.jtis, serial(&headers, SERIAL_HEADER), node.time.read().denial());
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn deauthorize(State(node): State<Arc<Node>>, given: Body<DeauthorizeUser>) -> Answer<StatusCode> {
+async fn deauthorize(
+    State(node): State<Arc<Node>>,
+    headers: HeaderMap,
+    given: Body<DeauthorizeUser>,
+) -> Answer<StatusCode> {
     let DeauthorizeUser { user, servers } = body(given)?;
-    node.revocations.deny_user(user, &servers, clock::now());
+    node.revocations.deny_user(user, &servers, serial(&headers, SERIAL_HEADER), node.time.read().denial());
     Ok(StatusCode::NO_CONTENT)
 }

@@ -20,6 +20,7 @@ mod line;
 mod log;
 mod node;
 mod origin;
+mod panel_time;
 mod problem;
 mod remote;
 mod runtime;

@@ -18,6 +18,7 @@ use crate::console::Console;
 use crate::hub::Hub;
 use crate::jwt::TokenKey;
 use crate::log::{Presentation, Tail};
+use crate::panel_time::PanelTime;
 use crate::remote::{Remote, RemoteError, Report};
 use crate::runtime::cgroup::Machine;
 use crate::runtime::{process, program};
@@ -27,7 +28,7 @@ use crate::server::record::replace;
 use crate::server::{Asker, DEFINITION_FILE, Kept, LOG_DIR, Server, Standing, Status};
 use crate::tasks::{Kind, Tasks, blocking};
 use crate::waiting::WaitingRoom;
-use crate::{clock, history, http, stats};
+use crate::{clock, history, http, panel_time, stats};
 
 /// Folder of all servers, in the node's.
 const SERVERS_DIR: &str = "servers";
@@ -61,8 +62,8 @@ pub(crate) struct Node {
     pub(crate) tasks: Tasks,
     pub(crate) revocations: Revocations,
     pub(crate) token_key: TokenKey,
-    /// When this node started: older tokens are refused.
-    pub(crate) boot_wall_s: i64,
+    /// What the dates of tokens mean.
+    pub(crate) time: Arc<PanelTime>,
     /// Places for connections that have not authenticated yet.
     pub(crate) waiting: Arc<WaitingRoom>,
     pub(crate) remote: Remote,
@@ -259,13 +260,14 @@ impl Daemon {
             .and_then(|made| made)
             .map_err(failed)?
         };
-        let (remote, reports) = Remote::new(&config)?;
+        let time = Arc::new(PanelTime::new());
+        let (remote, reports) = Remote::new(&config, time.clone())?;
         let tasks = Tasks::default();
         tasks.spawn_last(Kind::Report, "panel", |ending| remote.clone().deliver(reports, ending));
         let node = Arc::new(Node {
             token_key: TokenKey::new(&config.token),
             waiting: WaitingRoom::new(config.unauthenticated_max, config.unauthenticated_per_address_max),
-            boot_wall_s: clock::now().wall_s(),
+            time,
             program: own_program(),
             revocations: Revocations::default(),
             servers: Mutex::default(),
@@ -275,6 +277,11 @@ impl Daemon {
             remote,
             machine,
             shim,
+        });
+        let keeping = panel_time::keep(node.time.clone(), node.remote.clone());
+        let ending = node.tasks.cancel_token();
+        node.tasks.spawn(Kind::Clock, "panel", async move {
+            ending.run_until_cancelled(keeping).await;
         });
         node.tasks.spawn(Kind::Stats, "all", stats::run(node.clone()));
         node.tasks.spawn(Kind::Stats, "directories", stats::walk(node.clone()));

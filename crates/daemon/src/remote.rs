@@ -4,6 +4,7 @@
 //! sent in order: activity in batches until the panel has it, states beside it, once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -15,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use wire::ids::ServerId;
 use wire::remote::{Activity, ActivityBatch, Definition, RemoteServer, ServerPage, StatusChange, StatusReport};
 
+use crate::clock;
 use crate::config::Config;
+use crate::panel_time::PanelTime;
 
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -98,6 +101,7 @@ pub(crate) struct Remote {
     credentials: String,
     activity: mpsc::Sender<Activity>,
     states: mpsc::Sender<(ServerId, StatusChange)>,
+    time: Arc<PanelTime>,
 }
 
 /// Reports on their way, for [`Remote::deliver`].
@@ -108,7 +112,7 @@ pub(crate) struct Reports {
 
 impl Remote {
     /// Prepares the client; connects to nothing.
-    pub(crate) fn new(config: &Config) -> Result<(Self, Reports), reqwest::Error> {
+    pub(crate) fn new(config: &Config, time: Arc<PanelTime>) -> Result<(Self, Reports), reqwest::Error> {
         let http = reqwest::Client::builder()
             .timeout(REQUEST_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -120,7 +124,7 @@ impl Remote {
         let (activity, activity_reports) = mpsc::channel(REPORTS_MAX);
         let (states, state_reports) = mpsc::channel(REPORTS_MAX);
         let credentials = format!("{}.{}", config.token_id, config.token);
-        let remote = Self { http, base: config.remote.clone(), credentials, activity, states };
+        let remote = Self { http, base: config.remote.clone(), credentials, activity, states, time };
         Ok((remote, Reports { activity: activity_reports, states: state_reports }))
     }
 
@@ -149,6 +153,11 @@ impl Remote {
             }
             page += 1;
         }
+    }
+
+    /// Has the panel say what time it is: every answer does, so this is a small question that any panel answers.
+    pub(crate) async fn ask_time(&self) -> Result<(), RemoteError> {
+        self.send("the time", self.request(Method::GET, "/servers?page=1&per_page=1")).await.map(drop)
     }
 
     /// One server's definition.
@@ -301,12 +310,16 @@ impl Remote {
     }
 
     async fn send(&self, what: &'static str, request: RequestBuilder) -> Result<reqwest::Response, RemoteError> {
+        let asked_mono_ms = clock::mono_ms();
         let answer = request
             .send()
             .await
             .map_err(|source| RemoteError::Unreachable { url: self.base.clone(), source: source.without_url() })?;
         match answer.status() {
-            status if status.is_success() => Ok(answer),
+            status if status.is_success() => {
+                self.time.answered(answer.headers(), asked_mono_ms);
+                Ok(answer)
+            }
             StatusCode::NOT_FOUND => Err(RemoteError::NotFound),
             status => {
                 let mut detail = answer.text().await.unwrap_or_default();

@@ -69,12 +69,6 @@ pub(crate) async fn run(ws: WebSocket, node: Arc<Node>, server: Server, peer: Pe
     let _guard = node.tasks.guard();
     let now = clock::now();
     let is_numbered = ws.protocol().is_some_and(|chosen| chosen == SUBPROTOCOL);
-    let rules = Rules {
-        server: server.id(),
-        boot_wall_s: node.boot_wall_s,
-        require_scope: node.config.require_scope,
-        leeway_s: engine::token::LEEWAY_S,
-    };
     let policy = node.config.session.clone();
     let session = if is_numbered { Session::numbered(policy, now) } else { Session::new(policy, now) };
     let mut interrupts = Interrupts {
@@ -95,7 +89,6 @@ pub(crate) async fn run(ws: WebSocket, node: Arc<Node>, server: Server, peer: Pe
         pinged_at: None,
         actions: VecDeque::new(),
         ws,
-        rules,
         session,
         ip: peer.ip,
         node,
@@ -114,7 +107,6 @@ struct Connection {
     node: Arc<Node>,
     server: Server,
     ip: IpAddr,
-    rules: Rules,
     session: Session,
     actions: VecDeque<Action>,
     viewer: Option<Viewer>,
@@ -330,15 +322,27 @@ impl Connection {
 
     /// Lets the session decide something, with all it may look at.
     fn decide(&mut self, decision: impl FnOnce(&mut Session, &Context<'_>, &mut Vec<Action>)) {
+        let time = &self.node.time;
+        let reading = time.read();
+        let rules = Rules {
+            server: self.server.id(),
+            boot_wall_s: time.boot_wall_s(),
+            boot_serial: time.boot_serial(),
+            skew_s: reading.excess_s(),
+            require_scope: self.node.config.require_scope,
+            leeway_s: engine::token::LEEWAY_S,
+        };
         let denylist = self.node.revocations.list();
         let decode = |token: &str| -> Result<Claims, engine::token::TokenError> { self.node.token_key.decode(token) };
+        let doubt = || time.doubt();
         let error_id = || uuid::Uuid::new_v4().to_string();
         let context = Context {
-            now: clock::now(),
-            rules: &self.rules,
+            now: reading.now,
+            rules: &rules,
             denylist: &denylist,
             decode: &decode,
             error_id: &error_id,
+            doubt: &doubt,
         };
         let mut decided = Vec::new();
         decision(&mut self.session, &context, &mut decided);

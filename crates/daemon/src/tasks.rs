@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Stats,
     /// Reports to the panel.
     Report,
+    /// The panel's clock.
+    Clock,
 }
 
 impl fmt::Display for Kind {
@@ -28,6 +30,7 @@ impl fmt::Display for Kind {
             Self::Shim => "shim",
             Self::Stats => "stats",
             Self::Report => "report",
+            Self::Clock => "clock",
         })
     }
 }

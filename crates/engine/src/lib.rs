@@ -7,7 +7,9 @@
 //! [`session`] is one console connection's conversation, [`power`] one server's process, [`token`] who may do what and for how
 //! long, [`throttle`] how fast, [`startup`] when a game is ready, [`mod@line`] what a line looks like.
 
+pub mod denylist;
 pub mod line;
+pub mod panel_clock;
 pub mod power;
 pub mod session;
 pub mod startup;

@@ -19,9 +19,11 @@ use wire::numbered::{Attach, REQUEST_ID_CHARS_MAX, Receipt, ReceiptOutcome};
 use wire::server::PowerAction;
 use wire::token::{Claims, permission};
 
+use crate::denylist::Denylist;
+use crate::panel_clock::skew_text;
 use crate::throttle::{Inbound, InboundLimits, Verdict};
 use crate::time::Now;
-use crate::token::{self, Access, Denylist, Rules, TokenError};
+use crate::token::{self, Access, Rules, TokenError};
 
 mod command;
 
@@ -92,6 +94,8 @@ pub struct Context<'a> {
     pub denylist: &'a Denylist,
     /// Checks a token's signature.
     pub decode: &'a dyn Fn(&str) -> Result<Claims, TokenError>,
+    /// A token was refused because of a date: to find out whether it is the clocks that are wrong.
+    pub doubt: &'a dyn Fn(),
     /// A fresh uuid (v4), by which an error a user reports can be found in the log.
     pub error_id: &'a dyn Fn() -> String,
 }
@@ -366,6 +370,9 @@ impl Session {
                 self.phase = Phase::Live { access, notices: 0 };
             }
             Err(error) => {
+                if error.is_about_time() {
+                    (cx.doubt)();
+                }
                 out.push(self.auth_error(cx, error));
                 self.auth_failures += 1;
                 if self.auth_failures >= self.policy.auth_failures_max {
@@ -377,7 +384,12 @@ impl Session {
 
     fn auth_error(&self, cx: &Context<'_>, error: TokenError) -> Action {
         if error.is_jwt_error() {
-            return Action::Send(Event::JwtError(wrapped(cx, &error.to_string())));
+            // Clients look for the first words, people need the others.
+            let text = match cx.rules.skew_s.filter(|_| error.is_about_time()) {
+                Some(skew_s) => format!("{error}; {}", skew_text(skew_s)),
+                None => error.to_string(),
+            };
+            return Action::Send(Event::JwtError(wrapped(cx, &text)));
         }
         match &self.phase {
             Phase::Live { access, .. } if access.permissions.has(permission::ADMIN_ERRORS) => {

@@ -3,20 +3,15 @@
 //! The signature is checked elsewhere; here begins what the claims mean. Order and texts of the refusals are those existing
 //! clients know (protocol reference §2.3, §2.4, §3.5).
 
-use std::collections::BTreeMap;
-
 use uuid::Uuid;
 use wire::ids::{ServerId, UserId};
 use wire::token::{Claims, SCOPE_WEBSOCKET, grants, permission};
 
+use crate::denylist::Denylist;
 use crate::time::Now;
 
 /// How far a panel's clock may run ahead of ours, in seconds; for `nbf` and a future `iat` only.
 pub const LEEWAY_S: i64 = 60;
-/// How long an entry of the denylist is kept as such; see [`Denylist::prune`].
-pub const DENY_KEEP_MS: u64 = 3_600_000;
-/// Entries of the denylist; above it the oldest is folded into the rule for all tokens.
-pub const DENY_ENTRIES_MAX: usize = 10_000;
 
 /// Why a token is refused. The texts are wire values: clients look for some of them to decide whether to renew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -47,11 +42,27 @@ pub enum TokenError {
     WrongServer,
 }
 
+impl Access {
+    pub(crate) fn jti(&self) -> &str {
+        &self.jti
+    }
+
+    /// When its token was issued.
+    pub const fn issued(&self) -> Issued {
+        self.issued
+    }
+}
+
 impl TokenError {
     /// Whether a failed `auth` is told as `jwt error`; otherwise as `daemon error`, because a `jwt error` with a text it does
     /// not know makes the stock interface give up for good.
     pub const fn is_jwt_error(self) -> bool {
         !matches!(self, Self::Malformed | Self::Signature)
+    }
+
+    /// Whether a clock that is wrong may be the reason.
+    pub const fn is_about_time(self) -> bool {
+        matches!(self, Self::Expired | Self::NotYetValid | Self::Denylisted)
     }
 }
 
@@ -60,8 +71,14 @@ impl TokenError {
 pub struct Rules {
     /// The server the socket belongs to.
     pub server: ServerId,
-    /// When this node started, in seconds since 1970: older tokens may have been revoked before, so none is taken.
+    /// When this node started, in seconds since 1970 of the clock that tokens are dated by: older tokens may have been revoked
+    /// before, so none is taken.
     pub boot_wall_s: i64,
+    /// The panel's count after this node started. Where a token has one as well, these are compared, and not the dates.
+    pub boot_serial: Option<u64>,
+    /// By how many seconds the panel's clock is ahead of ours, or behind if negative, when that is too much to allow for; to be
+    /// told to whoever is refused because of a date.
+    pub skew_s: Option<i64>,
     /// Whether the `websocket` scope must be there; panels before 1.12.3 do not write it.
     pub require_scope: bool,
     /// Seconds of leeway for `nbf` and a future `iat`, usually [`LEEWAY_S`]. The end of a token has none.
@@ -79,7 +96,18 @@ pub struct Access {
     /// the wall clock neither extends nor ends it.
     pub expires_mono_ms: u64,
     jti: String,
-    issued_wall_s: i64,
+    issued: Issued,
+}
+
+/// When something was allowed, as far as that can be compared with revocations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// By the panel's clock, in seconds since 1970. Clocks are set back: two of these may be in the wrong order.
+    pub wall_s: i64,
+    /// By the panel's count, which is never set back; only our own panel has one.
+    pub serial: Option<u64>,
+    /// How many denials this node knew when it took it ([`Denylist::known`]): later ones come after it.
+    pub known: u64,
 }
 
 /// The permissions a token carries.
@@ -105,7 +133,14 @@ pub fn judge(claims: &Claims, rules: &Rules, denylist: &Denylist, now: Now) -> R
     if claims.nbf.is_some_and(|nbf_s| nbf_s > latest_s) || claims.iat.is_some_and(|iat_s| iat_s > latest_s) {
         return Err(TokenError::NotYetValid);
     }
-    let issued_wall_s = claims.iat.filter(|&iat_s| iat_s >= rules.boot_wall_s).ok_or(TokenError::Denylisted)?;
+    let issued_wall_s = claims.iat.ok_or(TokenError::Denylisted)?;
+    let is_older_than_node = match (claims.serial, rules.boot_serial) {
+        (Some(serial), Some(boot)) => serial < boot,
+        _ => issued_wall_s < rules.boot_wall_s,
+    };
+    if is_older_than_node {
+        return Err(TokenError::Denylisted);
+    }
     if claims.server_uuid.is_empty() || claims.user_uuid.is_empty() {
         return Err(TokenError::Denylisted);
     }
@@ -115,7 +150,7 @@ pub fn judge(claims: &Claims, rules: &Rules, denylist: &Denylist, now: Now) -> R
         permissions: Permissions::new(claims.permissions.clone()),
         expires_mono_ms: expires_mono_ms(last_s, now),
         jti: claims.jti.clone(),
-        issued_wall_s,
+        issued: Issued { wall_s: issued_wall_s, serial: claims.serial, known: denylist.known() },
     };
     if denylist.denies(&access, rules.server) {
         return Err(TokenError::Denylisted);
@@ -137,86 +172,4 @@ fn expires_mono_ms(last_s: i64, now: Now) -> u64 {
     let end_ms = last_s.saturating_add(1).saturating_mul(1000);
     let left_ms = u64::try_from(end_ms.saturating_sub(now.wall_ms)).unwrap_or(0);
     now.mono_ms.saturating_add(left_ms)
-}
-
-/// What was revoked since this node started. In memory only: a restart refuses every older token anyway.
-#[derive(Clone, Debug, Default)]
-pub struct Denylist {
-    entries: BTreeMap<Entry, Denied>,
-    /// Entries that were dropped live on as one rule for everybody: tokens not younger than this are refused.
-    horizon_wall_s: Option<i64>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Entry {
-    Token(String),
-    User(Option<ServerId>, UserId),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Denied {
-    wall_s: i64,
-    mono_ms: u64,
-}
-
-impl Denylist {
-    /// Refuses every token with this `jti` that was issued up to now.
-    pub fn deny_jti(&mut self, jti: &str, now: Now) {
-        self.deny(Entry::Token(jti.to_owned()), now);
-    }
-
-    /// Refuses every token of this user that was issued up to now, on one server or, with `None`, on all.
-    pub fn deny_user(&mut self, server: Option<ServerId>, user: UserId, now: Now) {
-        self.deny(Entry::User(server, user), now);
-    }
-
-    /// Drops entries older than [`DENY_KEEP_MS`]. What they denied stays denied: tokens as old as the youngest dropped entry
-    /// are refused for everybody. Hardly any lives that long, and its holder just renews.
-    pub fn prune(&mut self, now: Now) {
-        let Self { entries, horizon_wall_s } = self;
-        entries.retain(|_, denied| {
-            let keep = now.mono_ms.saturating_sub(denied.mono_ms) < DENY_KEEP_MS;
-            if !keep {
-                *horizon_wall_s = (*horizon_wall_s).max(Some(denied.wall_s));
-            }
-            keep
-        });
-    }
-
-    /// Whether a token that was taken before is refused by now.
-    pub fn denies(&self, access: &Access, server: ServerId) -> bool {
-        let issued_s = access.issued_wall_s;
-        self.is_denied(&Entry::Token(access.jti.clone()), issued_s)
-            || match access.user {
-                Some(user) => self.denies_user(user, server, issued_s),
-                None => self.is_before_horizon(issued_s),
-            }
-    }
-
-    /// Whether what this user was given at that second is taken away by now.
-    pub fn denies_user(&self, user: UserId, server: ServerId, since_wall_s: i64) -> bool {
-        self.is_before_horizon(since_wall_s)
-            || self.is_denied(&Entry::User(Some(server), user), since_wall_s)
-            || self.is_denied(&Entry::User(None, user), since_wall_s)
-    }
-
-    fn is_before_horizon(&self, issued_s: i64) -> bool {
-        self.horizon_wall_s.is_some_and(|horizon_s| issued_s <= horizon_s)
-    }
-
-    fn is_denied(&self, entry: &Entry, issued_s: i64) -> bool {
-        self.entries.get(entry).is_some_and(|denied| issued_s <= denied.wall_s)
-    }
-
-    fn deny(&mut self, entry: Entry, now: Now) {
-        let denied = Denied { wall_s: now.wall_s(), mono_ms: now.mono_ms };
-        let wall_s = self.entries.get(&entry).map_or(denied.wall_s, |before| before.wall_s.max(denied.wall_s));
-        self.entries.insert(entry, Denied { wall_s, ..denied });
-        if self.entries.len() > DENY_ENTRIES_MAX {
-            let oldest = self.entries.iter().min_by_key(|(_, denied)| denied.mono_ms).map(|(entry, _)| entry.clone());
-            if let Some(dropped) = oldest.and_then(|entry| self.entries.remove(&entry)) {
-                self.horizon_wall_s = self.horizon_wall_s.max(Some(dropped.wall_s));
-            }
-        }
-    }
 }

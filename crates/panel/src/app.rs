@@ -64,7 +64,7 @@ pub(crate) struct AppState {
     pub(crate) readers: readers::Readers,
     door: sign_in::Door,
     states: Mutex<HashMap<ServerId, State>>,
-    /// Until then no key's last use is written, because that failed.
+    /// Until then, by the clock that nobody sets, no key's last use is written, because that failed.
     uses_paused_until: AtomicI64,
 }
 
@@ -109,7 +109,7 @@ impl AppState {
             own_node: OnceLock::new(),
             door: sign_in::Door::default(),
             states: Mutex::default(),
-            uses_paused_until: AtomicI64::new(0),
+            uses_paused_until: AtomicI64::new(i64::MIN),
             config,
             store,
             nodes,
@@ -144,7 +144,7 @@ impl AppState {
             Proof::Key(key) => key.last_used_at.is_none_or(|last| now - last >= LAST_USED_EVERY_MS),
             Proof::Session { session, .. } => session.is_stale(now),
         };
-        if !is_due || now < self.uses_paused_until.load(Ordering::Relaxed) {
+        if !is_due || clock::mono_ms() < self.uses_paused_until.load(Ordering::Relaxed) {
             return;
         }
         let noted = match proof {
@@ -152,7 +152,7 @@ impl AppState {
             Proof::Session { session, .. } => self.store.touch_session(session, now).await,
         };
         if let Err(error) = noted {
-            self.uses_paused_until.store(now + LAST_USED_EVERY_MS, Ordering::Relaxed);
+            self.uses_paused_until.store(clock::mono_ms() + LAST_USED_EVERY_MS, Ordering::Relaxed);
             tracing::error!(%error, "the last use of a key or session could not be written");
         }
     }

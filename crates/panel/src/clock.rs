@@ -1,10 +1,20 @@
 //! What time it is, and how times are written on the wire.
 
+use std::sync::OnceLock;
+use std::time::Instant;
+
 use jiff::Timestamp;
 
 /// Milliseconds since 1970: what the store keeps.
 pub(crate) fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
+}
+
+/// Milliseconds of a clock that nobody sets, from an arbitrary start: for pauses, which must not last for hours because the other one
+/// was set back.
+pub(crate) fn mono_ms() -> i64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    i64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Whole seconds since 1970: what tokens and headers carry.

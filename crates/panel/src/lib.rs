@@ -8,6 +8,7 @@ mod config;
 mod http;
 mod nodes;
 mod secret;
+mod serial;
 mod store;
 mod templates;
 mod token;
@@ -28,6 +29,7 @@ pub use store::users::User;
 use app::{App, AppState};
 use http::problem::Problem;
 use nodes::Nodes;
+use serial::Serials;
 use store::Store;
 use store::keys::{KeyKind, NewKey};
 use store::nodes::{BIND_IP_DEFAULT, NewNode, Node, PORT_MAX_DEFAULT, PORT_MIN_DEFAULT};
@@ -128,7 +130,13 @@ impl Panel {
             return Err(OpenError::PublicUrl(url.clone()));
         }
         let store = Store::open(&config.database).await?;
-        let app = Arc::new(AppState::new(config, store, Nodes::new()?));
+        let now_s = clock::now_s();
+        let run = store.next_run(now_s).await.unwrap_or_else(|error| {
+            // A full disk, most likely: the time is larger than it was at any earlier start, unless it was set back since.
+            tracing::error!(%error, "the start of the panel could not be counted");
+            now_s
+        });
+        let app = Arc::new(AppState::new(config, store, Nodes::new(Serials::of_run(run))?));
         let outbox = Background(tokio::spawn(app.outbox.clone().deliver()));
         let pruner = Background(tokio::spawn(prune(app.clone())));
         Ok(Self { app, background: [outbox, pruner] })

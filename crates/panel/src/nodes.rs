@@ -8,10 +8,13 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use wire::ids::{ServerId, UserId};
 use wire::node::{
-    CHECKED_HEADER, Commands, CreateServer, DeauthorizeUser, DenyTokens, NodeError, Power, ServerDetails, USER_HEADER,
+    CHECKED_HEADER, CHECKED_SERIAL_HEADER, Commands, CreateServer, DeauthorizeUser, DenyTokens, NodeError, Power,
+    SERIAL_HEADER, ServerDetails, TIME_HEADER, USER_HEADER,
 };
 use wire::server::PowerAction;
 
+use crate::clock;
+use crate::serial::Serials;
 use crate::store::nodes::Node;
 
 /// How long a connection may take.
@@ -57,11 +60,12 @@ impl NodeFault {
 #[derive(Clone, Debug)]
 pub(crate) struct Nodes {
     http: reqwest::Client,
+    serials: Serials,
 }
 
 impl Nodes {
     /// Prepares the client; connects to nothing.
-    pub(crate) fn new() -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(serials: Serials) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .timeout(REQUEST_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -69,13 +73,20 @@ impl Nodes {
             .no_proxy()
             .user_agent(concat!("Quarterdeck-Panel/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { http })
+        Ok(Self { http, serials })
+    }
+
+    /// The panel's count.
+    pub(crate) const fn serials(&self) -> &Serials {
+        &self.serials
     }
 
     fn request(&self, node: &Node, method: Method, path: &str) -> RequestBuilder {
         self.http
             .request(method, format!("{}{path}", node.url.trim_end_matches('/')))
             .header("Accept", "application/json")
+            .header(TIME_HEADER, clock::now_ms())
+            .header(SERIAL_HEADER, self.serials.take())
             .bearer_auth(node.token.expose())
     }
 
@@ -96,16 +107,17 @@ impl Nodes {
     }
 
     /// The same for what goes on for a while; the node ends it when this user may not have it any more. That they may was checked
-    /// then, in Unix milliseconds.
+    /// then, in Unix milliseconds and by our count.
     pub(crate) async fn follow(
         &self,
         node: &Node,
         path: &str,
         user: UserId,
-        checked_at: i64,
+        (checked_at, serial): (i64, u64),
     ) -> Result<Response, NodeFault> {
         let request = self.request(node, Method::GET, path).header(USER_HEADER, user.to_string());
         let request = request.header(CHECKED_HEADER, checked_at.div_euclid(1000).to_string());
+        let request = request.header(CHECKED_SERIAL_HEADER, serial);
         begun(request.timeout(FOLLOW_TIMEOUT)).await
     }
 

@@ -42,6 +42,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "names_in_any_case", include_str!("../migrations/0002_names_in_any_case.sql")),
     (FOLDED_VERSION, "folded_texts", include_str!("../migrations/0003_folded_texts.sql")),
     (4, "sign_in", include_str!("../migrations/0004_sign_in.sql")),
+    (5, "counters", include_str!("../migrations/0005_counters.sql")),
 ];
 
 /// The version that keeps a second form of what is searched, which no SQL can make.
@@ -135,6 +136,19 @@ impl Store {
         };
         store.migrate().await?;
         Ok(store)
+    }
+
+    /// The number of this run of the panel, larger than any before; at least the time in seconds, so that a database from a backup
+    /// does not repeat one.
+    pub(crate) async fn next_run(&self, now_s: i64) -> Result<i64> {
+        let mut tx = self.change().await?;
+        let next = sqlx::query::<Sqlite>(
+            "INSERT INTO counters (name, value) VALUES ('run', $1) \
+             ON CONFLICT (name) DO UPDATE SET value = MAX(counters.value + 1, excluded.value) RETURNING value",
+        );
+        let run = tx.row(next.bind(now_s)).await?.int("value")?;
+        tx.commit().await?;
+        Ok(run)
     }
 
     async fn migrate(&self) -> Result<()> {

@@ -31,6 +31,8 @@ pub(crate) struct Grant {
     /// Seconds since 1970; the true current second, or nodes that booted since refuse it.
     pub(crate) issued_at: i64,
     pub(crate) ttl_s: u64,
+    /// From before it was looked what the user may.
+    pub(crate) serial: u64,
 }
 
 /// The same for every token of a user on a server: what `ws/deny` names.
@@ -54,6 +56,7 @@ impl Grant {
             user_id: Some(self.user_number),
             scope: SCOPE_WEBSOCKET.to_owned(),
             unique_id: secret::alphanumeric(UNIQUE_ID_CHARS),
+            serial: Some(self.serial),
         }
     }
 }
@@ -110,8 +113,9 @@ mod tests {
             permissions: vec!["*".into()],
             issued_at: 1_800_000_000,
             ttl_s: 600,
+            serial: 7,
         };
-        let claims = Claims { unique_id: "abcdefghijklmnop".into(), ..grant.claims() };
+        let claims = Claims { unique_id: "abcdefghijklmnop".into(), serial: None, ..grant.claims() };
         assert_eq!(claims.jti, "8984d6bd7d9561313940b5045a3adb5bef228a2d6e7e5d0e357ab99bc8ce6a53");
         let token = sign(&claims, &Secret::new("k".repeat(64))).unwrap();
         assert!(token.starts_with("eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiIsImp0aSI6Ij"), "{token}");
@@ -129,6 +133,7 @@ mod tests {
             permissions: vec![],
             issued_at: 0,
             ttl_s: 600,
+            serial: 7,
         };
         let (one, two) = (grant.claims(), grant.claims());
         assert_eq!(one.unique_id.len(), 16);
@@ -149,6 +154,7 @@ mod tests {
                 permissions: vec!["*".into()],
                 issued_at: crate::clock::now_s(),
                 ttl_s: 600,
+                serial: 7,
             };
             let claims = grant.claims();
             let token = sign(&claims, &Secret::new("secret".into())).unwrap();

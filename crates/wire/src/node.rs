@@ -9,6 +9,12 @@ use crate::server::{PowerAction, State, Stats};
 pub const USER_HEADER: &str = "x-quarterdeck-user";
 /// Ours, beside it: when the panel looked whether they have these rights, in Unix seconds. What was taken away since then counts.
 pub const CHECKED_HEADER: &str = "x-quarterdeck-checked";
+/// Ours, beside it: the panel's count from before it looked, as in [`crate::token::Claims::serial`].
+pub const CHECKED_SERIAL_HEADER: &str = "x-quarterdeck-checked-serial";
+/// Ours, in what a panel asks of nodes and answers them: its clock, in Unix milliseconds. Other panels have `Date`.
+pub const TIME_HEADER: &str = "x-quarterdeck-time";
+/// Ours, beside it: the panel's count of what it has allowed and taken away. What bears a smaller one was allowed before.
+pub const SERIAL_HEADER: &str = "x-quarterdeck-serial";
 
 /// Every error of a node: `{"error": …, "request_id": …}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,6 +38,9 @@ pub struct SystemInfo {
     /// What keeps servers apart and within limits on this machine; ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,
+    /// By how much the panel's clock is ahead of the node's (negative: behind), in milliseconds, once the panel has answered; ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub panel_clock_ahead_ms: Option<i64>,
 }
 
 /// `GET /api/system?v=2`.

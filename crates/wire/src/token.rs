@@ -47,6 +47,10 @@ pub struct Claims {
     /// 16 random characters.
     #[serde(default)]
     pub unique_id: String,
+    /// Ours: the panel's count of what it has allowed and taken away, from before it looked what the holder may. Orders a token and
+    /// a revocation without any clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<u64>,
 }
 
 /// The permission strings that the console knows by name (protocol reference §4.4, §8.5).

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use engine::token::Issued;
 use futures_util::stream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -16,7 +17,6 @@ use wire::ids::{Seq, UserId};
 
 use super::Answer;
 use super::lines::Format;
-use crate::clock;
 use crate::console::{Batch, Cursor};
 use crate::history;
 use crate::line::Line;
@@ -29,18 +29,30 @@ const ANSWER_MAX: Duration = Duration::from_mins(10);
 /// After so long without a line an empty one is told, where that means nothing: who is between us and the reader sees that it lives.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 
+/// Whose rights an answer has.
+#[derive(Clone, Copy)]
+pub(super) struct Checked {
+    pub(super) user: UserId,
+    /// When the panel looked whether they have them, in Unix seconds.
+    pub(super) wall_s: i64,
+    /// The same by the panel's count, if it has one.
+    pub(super) serial: Option<u64>,
+}
+
 /// Begins with a line, or with the next one to come if there is none of this number yet.
 pub(super) fn stream(
     node: &Arc<Node>,
     server: &Server,
     from: Seq,
     format: Format,
-    (user, checked_wall_s): (UserId, i64),
+    checked: Checked,
 ) -> Answer<Response> {
     let revoked = node.revocations.changed();
     // A panel whose clock runs ahead has not looked later than now.
-    let since_wall_s = checked_wall_s.min(clock::now().wall_s());
-    let rights = Rights { node: node.clone(), server: server.clone(), user, since_wall_s };
+    let wall_s = checked.wall_s.min(node.time.read().now.wall_s());
+    let since = Issued { wall_s, serial: checked.serial, known: node.revocations.list().known() };
+    let user = checked.user;
+    let rights = Rights { node: node.clone(), server: server.clone(), user, since };
     if rights.are_gone() {
         return Err(Problem::new(StatusCode::FORBIDDEN, "these rights have just been changed; ask again"));
     }
@@ -69,12 +81,12 @@ struct Rights {
     node: Arc<Node>,
     server: Server,
     user: UserId,
-    since_wall_s: i64,
+    since: Issued,
 }
 
 impl Rights {
     fn are_gone(&self) -> bool {
-        self.node.revocations.list().denies_user(self.user, self.server.id(), self.since_wall_s)
+        self.node.revocations.list().denies_user(self.user, self.server.id(), self.since)
     }
 }
 

@@ -9,10 +9,11 @@ use axum::response::{IntoResponse, Response};
 use engine::line::strip_ansi;
 use serde::Deserialize;
 use wire::history::{ConsoleGap, ConsoleLine, ConsoleLines};
-use wire::ids::{Seq, UserId};
+use wire::ids::Seq;
 
+use super::follow::Checked;
 use super::history::{Asked, asked, item, known_run, reading};
-use super::{Answer, follow, server};
+use super::{Answer, follow, serial, server};
 use crate::history::{self, Range};
 use crate::node::Node;
 use crate::problem::Problem;
@@ -89,14 +90,15 @@ pub(super) async fn lines(
     })
 }
 
-/// On whose behalf the panel asks, and when it looked whether they may, in Unix seconds: the answer ends with their rights, so it has
-/// none without them.
-fn asker(headers: &HeaderMap) -> Answer<(UserId, i64)> {
+/// On whose behalf the panel asks, and when it looked whether they may, in Unix seconds and by its count: the answer ends with their
+/// rights, so it has none without them.
+fn asker(headers: &HeaderMap) -> Answer<Checked> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let user = text(wire::node::USER_HEADER).and_then(|text| text.parse().ok());
     let checked_s = text(wire::node::CHECKED_HEADER).and_then(|text| text.parse().ok());
     let (user_header, checked_header) = (wire::node::USER_HEADER, wire::node::CHECKED_HEADER);
-    user.zip(checked_s).ok_or_else(|| {
+    let serial = serial(headers, wire::node::CHECKED_SERIAL_HEADER);
+    user.zip(checked_s).map(|(user, wall_s)| Checked { user, wall_s, serial }).ok_or_else(|| {
         let text = format!("say with `{user_header}` and `{checked_header}` whose rights these are, and since when");
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, text)
     })

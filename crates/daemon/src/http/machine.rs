@@ -20,6 +20,7 @@ pub(super) fn info(node: &Node) -> SystemInfo {
         os: std::env::consts::OS.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         isolation: Some(node.machine.isolation()),
+        panel_clock_ahead_ms: node.time.read().skew_ms,
     }
 }
 

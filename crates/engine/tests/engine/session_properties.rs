@@ -50,7 +50,7 @@ proptest! {
                     (if ask { talk.tick() } else { Vec::new() }, ask)
                 }
                 Step::Deny => {
-                    talk.denylist.deny_user(None, user(), talk.now);
+                    talk.denylist.deny_user(None, user(), None, talk.now);
                     (talk.revoked(), false)
                 }
                 Step::Outcome => (talk.outcome("x", true), false),

@@ -1,8 +1,9 @@
 //! A console conversation for transcripts: says things at chosen times and keeps what comes back.
 
+use engine::denylist::Denylist;
 use engine::session::{Action, Context, Outcome, Policy, Session};
 use engine::time::Now;
-use engine::token::{Denylist, LEEWAY_S, Rules, TokenError};
+use engine::token::{LEEWAY_S, Rules, TokenError};
 use wire::ids::{ServerId, UserId};
 use wire::token::Claims;
 
@@ -27,7 +28,14 @@ pub(crate) fn user() -> UserId {
 }
 
 pub(crate) fn rules() -> Rules {
-    Rules { server: server(), boot_wall_s: BOOT_S, require_scope: true, leeway_s: LEEWAY_S }
+    Rules {
+        server: server(),
+        boot_wall_s: BOOT_S,
+        boot_serial: None,
+        skew_s: None,
+        require_scope: true,
+        leeway_s: LEEWAY_S,
+    }
 }
 
 /// Claims of a token issued `at_s` seconds after the start.
@@ -45,6 +53,7 @@ pub(crate) fn claims(at_s: i64, permissions: &[&str]) -> Claims {
         user_id: Some(7),
         scope: "websocket".into(),
         unique_id: "abcdefghijklmnop".into(),
+        serial: None,
     }
 }
 
@@ -152,6 +161,7 @@ impl Talk {
             denylist: &self.denylist,
             decode: &decode,
             error_id: &error_id,
+            doubt: &|| {},
         };
         let mut out = Vec::new();
         decision(&mut self.session, &cx, &mut out);

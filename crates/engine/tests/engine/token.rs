@@ -1,7 +1,8 @@
 //! Judging tokens: the order of refusals, the edges of every date, and what revocation reaches.
 
+use engine::denylist::{DENY_ENTRIES_MAX, DENY_KEEP_MS, Denylist};
 use engine::time::Now;
-use engine::token::{DENY_ENTRIES_MAX, DENY_KEEP_MS, Denylist, Permissions, Rules, TokenError, judge};
+use engine::token::{Permissions, Rules, TokenError, judge};
 use proptest::prelude::*;
 use wire::token::Claims;
 
@@ -120,7 +121,7 @@ fn a_star_grants_everything_but_admin() {
 #[test]
 fn a_denial_reaches_tokens_of_the_same_second_and_not_the_next() {
     let mut denylist = Denylist::default();
-    denylist.deny_user(Some(server()), user(), at_s(100));
+    denylist.deny_user(Some(server()), user(), None, at_s(100));
     let result = |at: i64| judge(&claims(at, &["*"]), &rules(), &denylist, at_s(110)).map(|_| ());
     assert_eq!(result(99), Err(TokenError::Denylisted));
     assert_eq!(result(100), Err(TokenError::Denylisted));
@@ -130,7 +131,7 @@ fn a_denial_reaches_tokens_of_the_same_second_and_not_the_next() {
 #[test]
 fn a_user_is_denied_however_the_panel_spells_them() {
     let mut denylist = Denylist::default();
-    denylist.deny_user(None, user(), at_s(0));
+    denylist.deny_user(None, user(), None, at_s(0));
     for spelling in [USER.to_uppercase(), USER.replace('-', ""), format!("{{{USER}}}"), format!("urn:uuid:{USER}")] {
         let mut token = claims(0, &["*"]);
         token.user_uuid = spelling;
@@ -144,15 +145,15 @@ fn a_user_is_denied_however_the_panel_spells_them() {
 #[test]
 fn an_earlier_clock_does_not_take_a_denial_back() {
     let mut denylist = Denylist::default();
-    denylist.deny_jti("some-jti", at_s(100));
-    denylist.deny_jti("some-jti", Now { wall_ms: at_s(50).wall_ms, ..at_s(101) });
+    denylist.deny_jti("some-jti", None, at_s(100));
+    denylist.deny_jti("some-jti", None, Now { wall_ms: at_s(50).wall_ms, ..at_s(101) });
     assert_eq!(judge(&claims(80, &["*"]), &rules(), &denylist, at_s(110)), Err(TokenError::Denylisted));
 }
 
 #[test]
 fn what_is_pruned_stays_denied_by_the_rule_for_all() {
     let mut denylist = Denylist::default();
-    denylist.deny_jti("some-jti", at_s(0));
+    denylist.deny_jti("some-jti", None, at_s(0));
     let later = at_s(i64::try_from(DENY_KEEP_MS / 1000).unwrap());
     denylist.prune(later);
     let mut old = claims(0, &["*"]);
@@ -167,9 +168,9 @@ fn what_is_pruned_stays_denied_by_the_rule_for_all() {
 #[test]
 fn a_flood_of_denials_is_bounded_and_forgets_none() {
     let mut denylist = Denylist::default();
-    denylist.deny_jti("some-jti", at_s(0));
+    denylist.deny_jti("some-jti", None, at_s(0));
     for n in 0..DENY_ENTRIES_MAX {
-        denylist.deny_jti(&n.to_string(), at_s(1));
+        denylist.deny_jti(&n.to_string(), None, at_s(1));
     }
     assert_eq!(judge(&claims(0, &["*"]), &rules(), &denylist, at_s(2)), Err(TokenError::Denylisted));
     assert!(judge(&claims(1, &["*"]), &rules(), &denylist, at_s(2)).is_ok());
@@ -187,9 +188,9 @@ proptest! {
         let mut denied = false;
         for (kind, when) in denials {
             match kind {
-                0 => denylist.deny_jti("some-jti", at_s(when)),
-                1 => denylist.deny_user(None, user(), at_s(when)),
-                _ => denylist.deny_user(Some(server()), user(), at_s(when)),
+                0 => denylist.deny_jti("some-jti", None, at_s(when)),
+                1 => denylist.deny_user(None, user(), None, at_s(when)),
+                _ => denylist.deny_user(Some(server()), user(), None, at_s(when)),
             }
             denied |= issued <= when;
         }

@@ -220,8 +220,8 @@ fn play(talk: &mut Talk, input: &Input, tokens: &mut Tokens) -> Vec<Output> {
         Input::Failed(Failed { text, public }) => talk.outcome(text, *public),
         Input::Revoke(Revoke { token, user, server, unnoticed }) => {
             match (token, user) {
-                (Some(jti), None) if server.is_none() => talk.denylist.deny_jti(jti, talk.now),
-                (None, Some(user)) => talk.denylist.deny_user(*server, *user, talk.now),
+                (Some(jti), None) if server.is_none() => talk.denylist.deny_jti(jti, None, talk.now),
+                (None, Some(user)) => talk.denylist.deny_user(*server, *user, None, talk.now),
                 _ => panic!("a token is revoked, or a user, on one server or on all"),
             }
             if *unnoticed { Vec::new() } else { talk.revoked() }

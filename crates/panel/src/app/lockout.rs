@@ -1,4 +1,5 @@
-//! Who has guessed too often: attempts to sign in wait longer and longer. No I/O; time is an argument.
+//! Who has guessed too often: attempts to sign in wait longer and longer. No I/O; time is an argument, of a clock that
+//! nobody sets: a pause is as long as it was said to be, whatever becomes of the date.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -85,10 +85,10 @@ impl AppState {
         // An account is one, by whichever of its names it is called.
         let name = user.as_ref().map_or_else(|| login.to_lowercase(), |user| user.uuid.to_string());
         let (account, network) = ((name, network(ip)), network(ip));
-        if let Err(wait_ms) = self.door.by_network.attempt(&network, now) {
+        if let Err(wait_ms) = self.door.by_network.attempt(&network, clock::mono_ms()) {
             return Err(locked_out(wait_ms));
         }
-        if let Err(wait_ms) = self.door.by_account.attempt(&account, now) {
+        if let Err(wait_ms) = self.door.by_account.attempt(&account, clock::mono_ms()) {
             // It was not tried.
             self.door.by_network.take_back(&network);
             return Err(locked_out(wait_ms));
@@ -135,7 +135,7 @@ impl AppState {
     ) -> Answer<(User, SessionSecret, Session)> {
         let now = clock::now_ms();
         let network = network(ip);
-        if let Err(wait_ms) = self.door.by_network.attempt(&network, now) {
+        if let Err(wait_ms) = self.door.by_network.attempt(&network, clock::mono_ms()) {
             return Err(locked_out(wait_ms));
         }
         let user = match self.store.take_link(token, now).await? {
@@ -185,7 +185,7 @@ impl AppState {
     /// Counts an attempt of somebody who is signed in to give their password again.
     pub(crate) fn try_password(&self, user: UserId, ip: IpAddr) -> Answer<()> {
         let account = (user.to_string(), network(ip));
-        let attempt = self.door.by_account.attempt(&account, clock::now_ms());
+        let attempt = self.door.by_account.attempt(&account, clock::mono_ms());
         attempt.map_err(locked_out)
     }
 

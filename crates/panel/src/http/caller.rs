@@ -61,6 +61,10 @@ pub(crate) struct Call {
     pub(crate) origin: Option<Origin>,
     /// The body as JSON; null when there is none or it is something else.
     pub(crate) body: Value,
+    /// When it was looked who this is; Unix milliseconds. What is taken away later is not known here.
+    pub(crate) checked_at: i64,
+    /// The same by our count.
+    pub(crate) serial: u64,
 }
 
 impl Call {
@@ -173,6 +177,7 @@ async fn renew_session(call: &Call, agent: String, headers: &mut HeaderMap) {
 }
 
 async fn admit(app: &App, parts: &Parts, body: Body) -> Answer<Call> {
+    let (checked_at, serial) = (clock::now_ms(), app.nodes.serials().take());
     let known = authenticate(app, &parts.headers).await;
     let ((user, proof), bytes) = read_body(known, &parts.headers, body, BODY_BYTES_MAX).await?;
     let body = parse_body(&parts.headers, &bytes)?;
@@ -186,7 +191,7 @@ async fn admit(app: &App, parts: &Parts, body: Body) -> Answer<Call> {
         }
         proof => app.note_use(proof).await,
     }
-    Ok(Call { app: app.clone(), user, proof, ip, origin, body })
+    Ok(Call { app: app.clone(), user, proof, ip, origin, body, checked_at, serial })
 }
 
 /// The whole body of somebody who is known, if it is not too long. What strangers send is counted, as one that is too long is the
@@ -369,15 +374,12 @@ pub(crate) struct AtServer {
     pub(crate) server: Server,
     pub(crate) node: Node,
     pub(crate) relation: Relation,
-    /// When it was looked whether the caller may be here; Unix milliseconds. What is taken away later is not known here.
-    pub(crate) checked_at: i64,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for AtServer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
-        let checked_at = clock::now_ms();
         let call = call_of(parts)?;
         let path = RawPathParams::from_request_parts(parts, state).await.map_err(|_| Problem::NotFound)?;
         let id = path.iter().find(|(name, _)| *name == "server").map(|(_, id)| id).ok_or(Problem::NotFound)?;
@@ -388,7 +390,7 @@ impl<S: Send + Sync> FromRequestParts<S> for AtServer {
         let rule = parts.extensions.get::<MatchedPath>().map_or(StateRule::Usable, |path| rule_of(path.as_str()));
         match access::blocked(server.status, node.maintenance, rule, &relation) {
             Some(reason) => Err(Problem::Conflict(reason)),
-            None => Ok(Self { call, server, node, relation, checked_at }),
+            None => Ok(Self { call, server, node, relation }),
         }
     }
 }

@@ -116,7 +116,13 @@ async fn follow(at: &AtServer, query: &str) -> Answer<Response> {
     let path = path(at, "console/lines", query)?;
     let user = at.call.user.uuid;
     let turn = at.call.app.readers.following.turn(user).await.ok_or(Problem::Throttled)?;
-    let answer = at.call.app.nodes.follow(&at.node, &path, user, at.checked_at).await.map_err(no_history)?;
+    let answer = at
+        .call
+        .app
+        .nodes
+        .follow(&at.node, &path, user, (at.call.checked_at, at.call.serial))
+        .await
+        .map_err(no_history)?;
     Ok(passed_on(answer, turn))
 }
 

@@ -3,11 +3,12 @@
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde_json::{Value, json};
+use wire::node::{SERIAL_HEADER, TIME_HEADER};
 use wire::remote::StatusReport;
 
 use super::caller::{parse_body, read_body};
@@ -59,8 +60,13 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
     };
     match admitted.await {
         Ok((node, body)) => {
+            let serials = app.nodes.serials().clone();
             parts.extensions.insert(NodeCall { app, node, body });
-            next.run(Request::from_parts(parts, Body::empty())).await
+            let mut response = next.run(Request::from_parts(parts, Body::empty())).await;
+            // Tokens are dated by this clock and counted by this count: the node goes by them.
+            response.headers_mut().insert(TIME_HEADER, HeaderValue::from(clock::now_ms()));
+            response.headers_mut().insert(SERIAL_HEADER, HeaderValue::from(serials.take()));
+            response
         }
         Err(problem) => problem.into_response(),
     }

@@ -7,7 +7,6 @@ use wire::token::permission;
 
 use super::caller::AtServer;
 use super::problem::{Answer, Problem};
-use crate::clock;
 use crate::store::servers::Status;
 use crate::token::{self, Grant};
 
@@ -58,7 +57,8 @@ fn grant(at: &AtServer) -> Answer<Json<Credentials>> {
         user: call.user.uuid,
         user_number: call.user.number,
         permissions: at.relation.token_permissions(),
-        issued_at: clock::now_s(),
+        issued_at: call.checked_at.div_euclid(1000),
+        serial: call.serial,
         ttl_s: call.app.config.token_ttl_s,
     };
     let token = token::sign(&grant.claims(), &at.node.token)?;

@@ -36,6 +36,9 @@ const FIRST_TRIES_MAX: usize = 50;
 const DENIALS_MAX: usize = 8;
 /// Sessions end by themselves when their token does, so an hour is more than enough.
 const GIVE_UP_REVOCATION_MS: i64 = 60 * 60 * 1000;
+/// Nothing is given up after fewer tries: with the pauses between them, they take a quarter of an hour, which is as long as a token
+/// lives.
+const ATTEMPTS_MIN: u32 = 20;
 /// A node that was away longer fetches its servers when it comes back.
 const GIVE_UP_SYNC_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
@@ -186,7 +189,7 @@ impl Outbox {
     pub(crate) async fn deliver(self) {
         loop {
             let pause = match self.deliver_due().await {
-                Ok(next_due) => next_due.map(|due| due - clock::now_ms()),
+                Ok(next_due) => next_due.map(|due| (due - clock::now_ms()).min(PAUSE_MS_MAX)),
                 Err(error) => {
                     tracing::error!(%error, "cannot read the outbox");
                     Some(PAUSE_MS_MAX)
@@ -203,7 +206,7 @@ impl Outbox {
     /// Tries all whose time has come, side by side so that one silent node does not delay the others; when the next one's
     /// time will come.
     async fn deliver_due(&self) -> Result<Option<i64>, StoreError> {
-        let due = self.store.due_notices(clock::now_ms(), BATCH).await?;
+        let due = self.store.due_notices(clock::now_ms(), PAUSE_MS_MAX, BATCH).await?;
         future::try_join_all(due.iter().map(|waiting| self.attempt(waiting, super::REQUEST_TIMEOUT))).await?;
         self.store.next_notice_due().await
     }
@@ -225,7 +228,8 @@ impl Outbox {
             Err(fault) => fault,
         };
         let now = clock::now_ms();
-        if now >= waiting.give_up_at {
+        // Both: a clock that was set ahead does not make an hour of a minute.
+        if now >= waiting.give_up_at && waiting.attempts >= ATTEMPTS_MIN {
             tracing::error!(node = node.name, notice = %waiting.subject, error = %fault, "giving up telling the node");
             return self.store.drop_notice(waiting).await;
         }

@@ -74,11 +74,13 @@ pub(super) async fn put(tx: &mut Change, notices: &[Waiting]) -> Result<()> {
 }
 
 impl Store {
-    /// Those whose time has come.
-    pub(crate) async fn due_notices(&self, now: i64, limit: i64) -> Result<Vec<Waiting>> {
-        let rows = sqlx::query::<Sqlite>("SELECT * FROM outbox WHERE due_at <= $1 ORDER BY due_at LIMIT $2")
+    /// Those whose time has come, also because it is further off than any pause: the clock was set back then.
+    pub(crate) async fn due_notices(&self, now: i64, pause_max: i64, limit: i64) -> Result<Vec<Waiting>> {
+        let due = "SELECT * FROM outbox WHERE due_at <= $1 OR due_at > $3 ORDER BY due_at LIMIT $2";
+        let rows = sqlx::query::<Sqlite>(due)
             .bind(now)
             .bind(limit)
+            .bind(now.saturating_add(pause_max))
             .fetch_all(&self.read)
             .await?;
         rows.iter().map(read).collect()

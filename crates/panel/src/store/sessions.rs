@@ -140,9 +140,13 @@ impl Store {
 
     /// The session with this secret, if it has not ended.
     pub(crate) async fn session(&self, secret: &SessionSecret, now: i64) -> Result<Option<Session>> {
-        let query = sqlx::query::<Sqlite>("SELECT * FROM sessions WHERE digest = $1 AND expires_at > $2")
-            .bind(secret.digest())
-            .bind(now);
+        let query = sqlx::query::<Sqlite>(
+            "SELECT * FROM sessions WHERE digest = $1 AND expires_at > $2 AND (is_replaced = FALSE OR expires_at <= $3)",
+        )
+        .bind(secret.digest())
+        .bind(now)
+        // A clock that was set back does not give a replaced secret hours of life.
+        .bind(now.saturating_add(REPLACED_MS));
         query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
     }
 
