@@ -73,9 +73,11 @@ impl Denylist {
     pub fn prune(&mut self, now: Now) {
         let Self { entries, horizon, .. } = self;
         entries.retain(|_, denied| {
-            let keep = now.mono_ms.saturating_sub(denied.mono_ms) < DENY_KEEP_MS;
+            // One from the future, because a clock was set back since, would refuse everybody until then: it stays about its own.
+            let is_young = now.mono_ms.saturating_sub(denied.mono_ms) < DENY_KEEP_MS;
+            let keep = is_young || denied.wall_s > now.wall_s();
             if !keep {
-                horizon.fold(*denied, now);
+                horizon.fold(*denied);
             }
             keep
         });
@@ -109,7 +111,7 @@ impl Denylist {
         if self.entries.len() > DENY_ENTRIES_MAX {
             let oldest = self.entries.iter().min_by_key(|(_, denied)| denied.number).map(|(entry, _)| entry.clone());
             if let Some(dropped) = oldest.and_then(|entry| self.entries.remove(&entry)) {
-                self.horizon.fold(dropped, now);
+                self.horizon.fold(dropped);
             }
         }
     }
@@ -133,9 +135,8 @@ impl Denied {
 }
 
 impl Horizon {
-    fn fold(&mut self, denied: Denied, now: Now) {
-        // A clock that was set back since makes nothing of the future: that would refuse everybody until then.
-        let wall_s = Some(denied.wall_s.min(now.wall_s()));
+    fn fold(&mut self, denied: Denied) {
+        let wall_s = Some(denied.wall_s);
         if denied.serial.is_some() {
             self.serial = self.serial.max(denied.serial);
             self.counted_wall_s = self.counted_wall_s.max(wall_s);

@@ -42,7 +42,6 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "names_in_any_case", include_str!("../migrations/0002_names_in_any_case.sql")),
     (FOLDED_VERSION, "folded_texts", include_str!("../migrations/0003_folded_texts.sql")),
     (4, "sign_in", include_str!("../migrations/0004_sign_in.sql")),
-    (5, "counters", include_str!("../migrations/0005_counters.sql")),
 ];
 
 /// The version that keeps a second form of what is searched, which no SQL can make.

@@ -1,7 +1,9 @@
 //! Tests of the engine's public surface: transcripts, tables and properties. No clock, so no sleep.
 #![allow(clippy::unwrap_used)]
 
+mod clocks;
 mod line;
+mod matrix;
 mod numbered;
 mod power;
 mod power_case;

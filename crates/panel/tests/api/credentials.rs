@@ -100,6 +100,7 @@ async fn claims_by_caller() {
         let again = self::claims(&token(&ground.get(&path(server), &person.key).await), &ground.node_token);
         assert_eq!(again.jti, claims.jti);
         assert_ne!(again.unique_id, claims.unique_id);
+        assert!(again.serial > claims.serial && claims.serial.is_some(), "{name}");
     }
     let members = {
         let token = token(&ground.get(&path(server), &owner.key).await);
@@ -107,7 +108,7 @@ async fn claims_by_caller() {
     };
     let mut names: Vec<&String> = members.as_object().unwrap().keys().collect();
     names.sort();
-    let expected = "aud exp iat iss jti nbf permissions scope server_uuid unique_id user_id user_uuid";
+    let expected = "aud exp iat iss jti nbf permissions scope serial server_uuid unique_id user_id user_uuid";
     assert_eq!(names, expected.split(' ').collect::<Vec<_>>());
     for time in ["iat", "nbf", "exp"] {
         assert!(members[time].is_i64() || members[time].is_u64(), "{time} must be a whole number");
