@@ -4,8 +4,10 @@
 
 #![allow(clippy::print_stdout)]
 
+pub mod access;
 pub mod deck;
 pub mod folder;
+pub mod pair;
 pub mod program;
 pub mod record;
 pub mod rest;
@@ -34,5 +36,6 @@ pub fn skip(test: &str, why: &str, insisted: bool) {
 
 pub use deck::Deck;
 pub use folder::Folder;
+pub use pair::Pair;
 pub use rest::{Answer, Rest};
 pub use socket::Socket;

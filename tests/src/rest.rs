@@ -24,6 +24,15 @@ impl Answer {
         (self.status, error["code"].as_str().unwrap_or_default(), error["status"].as_str().unwrap_or_default())
     }
 
+    /// Asserts a success, and says of what when it is none.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[track_caller]
+    pub fn ok_or_panic(&self, what: &str) {
+        assert!((200..300).contains(&self.status), "{what}: {} {}", self.status, self.text);
+    }
+
     /// The body of a success.
     ///
     /// # Panics
@@ -54,6 +63,11 @@ impl Rest {
     #[must_use]
     pub fn with_key(&self, key: Option<&str>) -> Self {
         Self { key: key.map(str::to_owned), ..self.clone() }
+    }
+
+    /// The key.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     /// The base URL.
