@@ -134,6 +134,7 @@ pub struct Pair {
     url: String,
     key: String,
     node_url: String,
+    node_token_id: String,
     node_token: String,
 }
 
@@ -170,8 +171,8 @@ impl Pair {
         std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a private file");
         node.arguments.push(file.display().to_string());
         node.up().await;
-        let (node_url, node_token) = (format!("http://{address}"), text(&configuration["token"]));
-        Self { panel, node, url, key, node_url, node_token }
+        let (node_token_id, node_token) = (text(&configuration["token_id"]), text(&configuration["token"]));
+        Self { panel, node, url, key, node_url: format!("http://{address}"), node_token_id, node_token }
     }
 
     /// A client of the panel with the administrator's key.
@@ -182,6 +183,11 @@ impl Pair {
     /// A client of the node, as its panel is one.
     pub fn node_rest(&self) -> Rest {
         Rest::new(&self.node_url, Some(&self.node_token))
+    }
+
+    /// A client of the panel, as its node is one.
+    pub fn panel_as_node(&self) -> Rest {
+        Rest::new(&self.url, Some(&format!("{}.{}", self.node_token_id, self.node_token)))
     }
 
     /// The key of this node's tokens.

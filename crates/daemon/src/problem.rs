@@ -5,8 +5,9 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use wire::node::NodeError;
+use wire::node::{NodeError, TIME_HEADER};
 
+use crate::clock;
 use crate::server::{Refused, RefusedKind};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -56,7 +57,8 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Gives each request an id, in the header, in error bodies and in the log; and names the node, which one panel insists on.
+/// Gives each request an id, in the header, in error bodies and in the log; names the node, which one panel insists
+/// on, and tells its clock.
 pub(crate) async fn identify(agent: HeaderValue, request: Request, next: Next) -> Response {
     let id = uuid::Uuid::new_v4().to_string();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -78,5 +80,6 @@ pub(crate) async fn identify(agent: HeaderValue, request: Request, next: Next) -
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
     response.headers_mut().insert(header::USER_AGENT, agent);
+    response.headers_mut().insert(TIME_HEADER, HeaderValue::from(clock::wall_ms()));
     response
 }

@@ -11,7 +11,7 @@ pub const USER_HEADER: &str = "x-quarterdeck-user";
 pub const CHECKED_HEADER: &str = "x-quarterdeck-checked";
 /// Ours, beside it: the panel's count from before it looked, as in [`crate::token::Claims::serial`].
 pub const CHECKED_SERIAL_HEADER: &str = "x-quarterdeck-checked-serial";
-/// Ours, in what a panel asks of nodes and answers them: its clock, in Unix milliseconds. Other panels have `Date`.
+/// Ours, in what a panel asks of nodes and in what either answers the other: its clock, in Unix milliseconds. Other panels have `Date`.
 pub const TIME_HEADER: &str = "x-quarterdeck-time";
 /// Ours, beside it: the panel's count of what it has allowed and taken away. What bears a smaller one was allowed before.
 pub const SERIAL_HEADER: &str = "x-quarterdeck-serial";
