@@ -1,6 +1,7 @@
 //! Console connections on a node without a panel: times, limits and paces, with settings short enough to wait for.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod claims;
 mod door;
 mod limits;
 mod node;
