@@ -19,6 +19,9 @@ pub(crate) mod path;
 pub(crate) mod problem;
 pub(crate) mod reach;
 pub(crate) mod remote;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod rights_tests;
 pub(crate) mod servers;
 pub(crate) mod show;
 pub(crate) mod subusers;
