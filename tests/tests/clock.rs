@@ -201,6 +201,7 @@ async fn a_panel_whose_clock_is_set_back_locks_nobody_out() {
             }
             let wait = answer.headers["retry-after"].to_str().unwrap().parse::<u64>().unwrap();
             assert!(answer.status == 429 && wait <= 4, "{} {wait}", answer.text);
+            // sleeps: as long as the answer says
             tokio::time::sleep(std::time::Duration::from_secs(wait)).await;
         }
     };
@@ -223,6 +224,7 @@ async fn a_revocation_that_waits_does_not_wait_for_an_hour() {
     pair.node.up().await;
     let told = async {
         while !pair.panel.log().contains("node told") {
+            // sleeps: a log says nothing of its growing
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     };
