@@ -146,7 +146,10 @@ impl Pair {
 
     /// Both with wall clocks of their own, so many seconds ahead of the machine's. None when the machine cannot do that.
     pub async fn with_clocks(panel_s: i64, node_s: i64) -> Option<Self> {
-        Some(Self::begin(Some(faketime()?), panel_s, node_s).await)
+        let pair = Self::begin(Some(faketime()?), panel_s, node_s).await;
+        pair.panel_is_at(panel_s).await;
+        pair.node_is_at(node_s).await;
+        Some(pair)
     }
 
     #[allow(clippy::expect_used)]
@@ -185,6 +188,24 @@ impl Pair {
         Rest::new(&self.node_url, Some(&self.node_token))
     }
 
+    /// Sets both clocks, and waits until both programs go by them.
+    pub async fn set_clocks(&self, ahead_s: i64) {
+        self.panel.set_clock(ahead_s);
+        self.node.set_clock(ahead_s);
+        self.panel_is_at(ahead_s).await;
+        self.node_is_at(ahead_s).await;
+    }
+
+    /// Waits until the panel goes by the clock it was given: a machine on which that has no effect would test nothing.
+    pub async fn panel_is_at(&self, ahead_s: i64) {
+        is_at(&self.panel_as_node(), "/api/remote/servers", ahead_s).await;
+    }
+
+    /// The same of the node.
+    pub async fn node_is_at(&self, ahead_s: i64) {
+        is_at(&self.node_rest(), "/api/system", ahead_s).await;
+    }
+
     /// A client of the panel, as its node is one.
     pub fn panel_as_node(&self) -> Rest {
         Rest::new(&self.url, Some(&format!("{}.{}", self.node_token_id, self.node_token)))
@@ -208,6 +229,22 @@ impl Pair {
         self.rest().post(&format!("/api/client/servers/{server}/power"), &start).await.ok();
         server
     }
+}
+
+/// Waits for answers that tell this time. Their `Date` does not do: the HTTP library keeps it, and never sets it back.
+#[allow(clippy::expect_used)]
+async fn is_at(rest: &Rest, path: &str, wanted_s: i64) {
+    let ahead_s = async || {
+        let answer = rest.get(path).await;
+        let told = answer.headers.get("x-quarterdeck-time").and_then(|value| value.to_str().ok()?.parse::<i64>().ok());
+        told.expect("a time in the answer") / 1000 - crate::token::now_s()
+    };
+    let is_at = async {
+        while (ahead_s().await - wanted_s).abs() > 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, is_at).await.expect("the clock is in effect");
 }
 
 /// A port that was free a moment ago.

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use e2e::access::{Person, Revocation, bring};
-use e2e::pair::Program;
 use e2e::{Pair, Rest, Socket};
 use serde_json::json;
 
@@ -15,35 +14,7 @@ async fn pair(test: &str, panel_s: i64, node_s: i64) -> Option<Pair> {
         e2e::skip(test, "there is no libfaketime; install Debian's package of this name", true);
         return None;
     };
-    is_set(&pair.panel_as_node(), panel_s).await;
-    is_set(&pair.node_rest(), node_s).await;
     Some(pair)
-}
-
-/// How far a program's own clock is from ours, by what it says in its answers.
-async fn ahead_s(rest: &Rest) -> i64 {
-    // The `Date` of answers goes by a clock that the HTTP library keeps, which does not go back.
-    let answer = rest
-        .get(if rest.key().is_some_and(|key| key.contains('.')) { "/api/remote/servers" } else { "/api/system" })
-        .await;
-    let told = answer.headers.get("x-quarterdeck-time").unwrap_or_else(|| panic!("{}", answer.text));
-    told.to_str().unwrap().parse::<i64>().unwrap() / 1000 - e2e::token::now_s()
-}
-
-/// Waits until a program goes by the clock it was given: without that, nothing here would be tested.
-async fn is_set(rest: &Rest, wanted_s: i64) {
-    let set = async {
-        while (ahead_s(rest).await - wanted_s).abs() > 2 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(e2e::DEADLINE, set).await.expect("the clock is not in effect");
-}
-
-/// Sets a clock and waits until that has taken effect.
-async fn set(program: &Program, rest: &Rest, ahead_s: i64) {
-    program.set_clock(ahead_s);
-    is_set(rest, ahead_s).await;
 }
 
 /// A new console that shows what is printed now; a second try is allowed, as every client makes one when a token is refused because of
@@ -119,7 +90,8 @@ async fn beyond_five_minutes_the_error_names_the_skew() {
         assert!((skew_s(&pair).await.unwrap() - panel_s).abs() <= 2);
         assert!(pair.node.log().contains("tokens may be refused"), "the log says it");
         // When the clock is right again, so is everything else.
-        set(&pair.panel, &pair.panel_as_node(), 0).await;
+        pair.panel.set_clock(0);
+        pair.panel_is_at(0).await;
         opens(&person, &server).await;
     }
 }
@@ -136,23 +108,20 @@ async fn a_machine_whose_clock_is_set_back_goes_on() {
     let (unused, url) = victim.credentials().await;
     let mut console = opens(&other, &server).await;
     for back_s in [-HOUR_S, 0] {
-        set(&pair.panel, &pair.panel_as_node(), back_s).await;
-        set(&pair.node, &pair.node_rest(), back_s).await;
+        pair.set_clocks(back_s).await;
         // What is open stays open, and what is new opens.
         watching.hears(20).await;
         console.line("line ").await;
         opens(&other, &server).await;
     }
-    set(&pair.panel, &pair.panel_as_node(), -HOUR_S).await;
-    set(&pair.node, &pair.node_rest(), -HOUR_S).await;
+    pair.set_clocks(-HOUR_S).await;
     // Tokens from the future end with the rights behind them, in use or not.
     let answered = victim.lose(Revocation::CommandsTaken).await;
     assert!(watching.end(answered).await.0 < e2e::access::SILENT_AFTER);
     assert!(bring(&url, &live).await.contains("jwt"));
     opens(&victim, &server).await;
     // And when their date comes again, they are still worth nothing.
-    set(&pair.panel, &pair.panel_as_node(), 0).await;
-    set(&pair.node, &pair.node_rest(), 0).await;
+    pair.set_clocks(0).await;
     for token in [&live, &unused] {
         let told = bring(&url, token).await;
         assert!(told.contains("(denylist)"), "{told}");
@@ -192,7 +161,8 @@ async fn a_panel_whose_clock_is_set_back_locks_nobody_out() {
         guesses += 1;
         assert!(guesses < 20, "guessing has no end");
     }
-    set(&pair.panel, &pair.panel_as_node(), -HOUR_S).await;
+    pair.panel.set_clock(-HOUR_S);
+    pair.panel_is_at(-HOUR_S).await;
     let is_in = async {
         loop {
             let answer = nobody.post("/api/auth/login", &good).await;
@@ -219,7 +189,8 @@ async fn a_revocation_that_waits_does_not_wait_for_an_hour() {
     let person = Person::invited(&pair.rest(), "person", &server, RIGHTS).await;
     pair.node.kill().await;
     person.lose(Revocation::CommandsTaken).await;
-    set(&pair.panel, &pair.panel_as_node(), -HOUR_S).await;
+    pair.panel.set_clock(-HOUR_S);
+    pair.panel_is_at(-HOUR_S).await;
     pair.node.set_clock(-HOUR_S);
     pair.node.up().await;
     let told = async {

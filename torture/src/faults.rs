@@ -5,6 +5,8 @@ use std::pin::Pin;
 use crate::plan::Plan;
 use crate::table::Row;
 
+mod access;
+mod clock;
 mod commands;
 mod disk;
 mod flood;
@@ -36,6 +38,8 @@ pub(crate) const ALL: &[Fault] = &[
     fault!(flood, "games that print without end, and one line of 100 MB"),
     fault!(viewers, "hundreds of viewers, some of whom stop reading"),
     fault!(disk, "disks that are full, read-only or failing, under the log and under the panel's database"),
+    fault!(access, "rights, keys, accounts and servers that are taken away from viewers"),
+    fault!(clock, "clocks of panel and node that are apart or are set"),
     fault!(power, "random power actions, crashes and kills of the program"),
     Fault {
         only_when_named: true,
