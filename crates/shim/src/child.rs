@@ -12,6 +12,7 @@ use spool::ready::Stage;
 use spool::spec::{Console, LaunchSpec, Rlimit, User};
 
 use crate::console::GameEnds;
+use crate::sandbox::Sandbox;
 use crate::system;
 
 /// Exit code of a game that could not be run, as shells have it.
@@ -84,14 +85,14 @@ impl Plan {
     }
 
     /// Starts the game and waits until its program runs, or until it is clear that it will not.
-    pub(crate) fn spawn(&self, ends: GameEnds) -> io::Result<Spawned> {
+    pub(crate) fn spawn(&self, ends: GameEnds, sandbox: &Sandbox) -> io::Result<Spawned> {
         let (report_read, report_write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         let argv = pointers(&self.argv);
         let envp = pointers(&self.envp);
         // SAFETY: takes no arguments and cannot fail.
         let shim = unsafe { libc::getpid() };
         let Some(pid) = system::fork()? else {
-            let failure = self.become_game(&ends, shim, &argv, &envp);
+            let failure = self.become_game(&ends, sandbox, shim, &argv, &envp);
             let [a, b, c, d] = failure.errno.to_le_bytes();
             let _ = rustix::io::write(&report_write, &[failure.stage.code(), a, b, c, d]);
             system::exit_now(CANNOT_RUN);
@@ -114,14 +115,24 @@ impl Plan {
     /// Turns this process into the game. Returns only if that fails.
     ///
     /// The order matters: the terminal needs the new session; cgroups and limits need the privileges that are given up next; the
-    /// kernel forgets the death signal when the user changes; the folder and the program are entered as the game's user.
-    fn become_game(&self, ends: &GameEnds, shim: i32, argv: &[*const c_char], envp: &[*const c_char]) -> ChildFailure {
+    /// kernel forgets the death signal when the user changes; the folder and the program are entered as the game's user; what is
+    /// given up last would stand in the way of all that.
+    fn become_game(
+        &self,
+        ends: &GameEnds,
+        sandbox: &Sandbox,
+        shim: i32,
+        argv: &[*const c_char],
+        envp: &[*const c_char],
+    ) -> ChildFailure {
         let prepared = at(Stage::Session, self.take_console(ends))
             .and_then(|()| at(Stage::Cgroup, self.join_cgroups()))
             .and_then(|()| at(Stage::Rlimit, self.limit()))
             .and_then(|()| at(Stage::User, self.change_user()))
             .and_then(|()| at(Stage::Privileges, self.bind_to(shim)))
-            .and_then(|()| at(Stage::Cwd, self.enter_folder()));
+            .and_then(|()| at(Stage::Cwd, self.enter_folder()))
+            .and_then(|()| at(Stage::Landlock, sandbox.enter_landlock()))
+            .and_then(|()| at(Stage::Seccomp, sandbox.enter_seccomp()));
         match prepared {
             Ok(()) => ChildFailure { stage: Stage::Exec, errno: self.exec(argv, envp) },
             Err(failure) => failure,

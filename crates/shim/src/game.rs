@@ -14,12 +14,14 @@ pub(crate) struct Game {
     pub(crate) start_ticks: u64,
     pub(crate) started_ms: u64,
     pub(crate) run_id: [u8; 16],
+    /// What it has of isolation, see [`spool::message::rung`].
+    pub(crate) rungs: u32,
     pub(crate) oom_kills: OomKills,
 }
 
 impl Game {
     pub(crate) fn new(pid: Pid, started_ms: u64, spec: &LaunchSpec, oom_kills: OomKills) -> Self {
-        Self { pid, start_ticks: start_ticks(pid).unwrap_or(0), started_ms, run_id: spec.run_id, oom_kills }
+        Self { pid, start_ticks: start_ticks(pid).unwrap_or(0), started_ms, run_id: spec.run_id, rungs: spec.rungs(), oom_kills }
     }
 
     pub(crate) fn pid_number(&self) -> u32 {

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use spool::message::{SOCKET_FILE_NAME, socket_path};
 
+use crate::ancestry;
+
 /// How often the file is looked for.
 const CHECK_EVERY: Duration = Duration::from_mins(1);
 
@@ -74,10 +76,12 @@ impl Listener {
     }
 }
 
-/// Root, or the user we run as.
+/// Root, or the user we run as; but no game, which may be of that same user.
 fn is_allowed(stream: &UnixStream) -> bool {
-    rustix::net::sockopt::socket_peercred(stream)
-        .is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::geteuid())
+    rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| {
+        (peer.uid.is_root() || peer.uid == rustix::process::geteuid())
+            && !ancestry::is_held_by_a_shim(peer.pid.as_raw_nonzero().get())
+    })
 }
 
 fn open_folder(folder: &Path) -> io::Result<File> {

@@ -22,6 +22,7 @@
 //! clippy builds nothing. With glibc this is 1.2 MB on disk and 0.8 MB resident, of which 0.15 MB are its own; no name service is
 //! used, so a static glibc is safe.
 
+mod ancestry;
 mod clients;
 mod console;
 mod game;
@@ -36,6 +37,8 @@ mod tree;
 // The only places with code the compiler cannot check.
 #[allow(unsafe_code)]
 mod child;
+#[allow(unsafe_code)]
+mod sandbox;
 #[allow(unsafe_code)]
 mod system;
 

@@ -18,6 +18,7 @@ use crate::console::{self, Console};
 use crate::game::{self, Game};
 use crate::listener::Listener;
 use crate::memory::OomKills;
+use crate::sandbox::Sandbox;
 use crate::{now_ms, system};
 
 /// Everything a run needs.
@@ -72,6 +73,8 @@ fn launch(
     };
     let (console, ends) =
         console::make(spec.console, spec.user).map_err(failed(Stage::Console, "cannot make a terminal or pipes"))?;
+    let sandbox = Sandbox::new(spec, console.terminal.then_some(&ends.stdin))
+        .map_err(failed(Stage::Landlock, "cannot prepare what the game may reach"))?;
     detach().map_err(failed(Stage::Fork, "cannot detach the shim"))?;
     // No folder stays busy because of us. The root folder can always be entered.
     let _ = rustix::process::chdir("/");
@@ -80,7 +83,7 @@ fn launch(
     let child_signal = system::child_signal().map_err(failed(Stage::Fork, "cannot watch for children"))?;
     let oom_kills = OomKills::watch(&spec.cgroup_procs);
 
-    let spawned = plan.spawn(ends).map_err(failed(Stage::Fork, "cannot make the game's process"))?;
+    let spawned = plan.spawn(ends, &sandbox).map_err(failed(Stage::Fork, "cannot make the game's process"))?;
     let started_ms = now_ms();
     match spawned {
         Spawned::Running(pid) => {
@@ -209,6 +212,8 @@ fn child_text(spec: &LaunchSpec, reason: ChildFailure) -> String {
         Stage::Cwd => format!("cannot enter the working folder {}: {error}", spec.cwd.display()),
         Stage::User => format!("cannot become the game's user: {error}"),
         Stage::Cgroup => format!("cannot put the game into its cgroup: {error}"),
+        Stage::Landlock => format!("cannot give up what the game may not reach: {error}"),
+        Stage::Seccomp => format!("cannot give up the system calls the game may not make: {error}"),
         Stage::Rlimit => format!("cannot set the game's resource limits: {error}"),
         stage => format!("cannot start {program} ({stage}): {error}"),
     }

@@ -17,6 +17,7 @@ pub mod line;
 pub mod message;
 pub mod payload;
 pub mod ready;
+pub mod sandbox;
 pub mod segment;
 pub mod spec;
 pub mod writer;

@@ -1,4 +1,4 @@
-//! What the shim and its clients say to each other on the unix socket `shim.sock`. Protocol version 1.
+//! What the shim and its clients say to each other on the unix socket `shim.sock`. Protocol versions 1 and 2.
 //!
 //! ```text
 //! frame: u32 payload length (little-endian) | u8 type | 3 zero bytes | payload
@@ -13,6 +13,7 @@
 //!   K  (nothing): kill everything now
 //!   U  reserved
 //! ```
+//! Version 2 says in H which rungs of isolation the game has, see [`rung`]; nothing else differs.
 //! Who sends bytes that are no frame, or a payload that is too short for its type, is disconnected.
 
 use std::fs::File;
@@ -33,7 +34,9 @@ pub const SOCKET_FILE_NAME: &str = "shim.sock";
 /// Oldest protocol version this program speaks.
 pub const VERSION_MIN: u8 = 1;
 /// Newest protocol version this program speaks.
-pub const VERSION_MAX: u8 = 1;
+pub const VERSION_MAX: u8 = 2;
+/// The version whose H says what the game has of isolation.
+const VERSION_WITH_RUNGS: u8 = 2;
 /// Bytes of a frame before its payload.
 pub const HEADER_BYTES: usize = 8;
 /// Longest input of one W, or of one T. Refuse longer ones before sending: the shim disconnects who sends more.
@@ -265,6 +268,26 @@ pub enum RunState {
     Ended,
 }
 
+/// What keeps a game apart from others, as bits. One that is not named here is to be ignored.
+pub mod rung {
+    /// A user and group of its own, no other groups.
+    pub const OWN_USER: u32 = 1;
+    /// Set-user-id programs give it nothing.
+    pub const NO_NEW_PRIVS: u32 = 2;
+    /// It reaches the files it was allowed and no others.
+    pub const FILES: u32 = 4;
+    /// It listens on the TCP ports it was allowed and no others.
+    pub const TCP_PORTS: u32 = 8;
+    /// It signals nobody else, and connects to nobody else's abstract sockets.
+    pub const SCOPES: u32 = 16;
+    /// Some system calls are refused.
+    pub const SECCOMP: u32 = 32;
+    /// Control groups of its own.
+    pub const CGROUPS: u32 = 64;
+    /// A limit of processes that counts its own user's only.
+    pub const PROCESSES: u32 = 128;
+}
+
 /// Who a shim is and how far its log is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
@@ -294,6 +317,8 @@ pub struct Hello {
     pub lost_lines: u64,
     /// Bytes of input the game has not taken yet.
     pub queued_bytes: u32,
+    /// What the game has of isolation, see [`rung`]; `None` from a shim of version 1, which does not say.
+    pub rungs: Option<u32>,
     /// Version of the shim's build.
     pub build: String,
 }
@@ -427,6 +452,9 @@ impl Hello {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&self.queued_bytes.to_le_bytes());
+        if self.versions.1 >= VERSION_WITH_RUNGS {
+            out.extend_from_slice(&self.rungs.unwrap_or_default().to_le_bytes());
+        }
         out.extend_from_slice(self.build.as_bytes());
     }
 
@@ -452,6 +480,7 @@ impl Hello {
             lost_bytes: take.u64()?,
             lost_lines: take.u64()?,
             queued_bytes: take.u32()?,
+            rungs: if newest >= VERSION_WITH_RUNGS { Some(take.u32()?) } else { None },
             build: String::from_utf8_lossy(take.rest()).into_owned(),
         })
     }

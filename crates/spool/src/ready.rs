@@ -39,9 +39,13 @@ pub enum Stage {
     Cwd,
     /// Running the program.
     Exec,
+    /// Giving up what Landlock does not allow.
+    Landlock,
+    /// Giving up system calls.
+    Seccomp,
 }
 
-const STAGES: [Stage; 13] = [
+const STAGES: [Stage; 15] = [
     Stage::Spec,
     Stage::Locked,
     Stage::Log,
@@ -55,6 +59,8 @@ const STAGES: [Stage; 13] = [
     Stage::Privileges,
     Stage::Cwd,
     Stage::Exec,
+    Stage::Landlock,
+    Stage::Seccomp,
 ];
 
 impl Stage {
@@ -74,6 +80,8 @@ impl Stage {
             Self::Privileges => "privileges",
             Self::Cwd => "cwd",
             Self::Exec => "exec",
+            Self::Landlock => "landlock",
+            Self::Seccomp => "seccomp",
         }
     }
 

@@ -11,6 +11,8 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::message::rung;
+use crate::sandbox::{Landlock, PathRule, PortRule};
 use crate::take::Take;
 use crate::writer::{RETAIN_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT};
 
@@ -19,6 +21,8 @@ pub const SPEC_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 const MAGIC: [u8; 8] = *b"QDSPEC\x01\0";
 const MAY_BE_IGNORED: u16 = 0x8000;
+/// Bytes of one instruction of a system call filter.
+const INSTRUCTION_BYTES: usize = 8;
 
 mod tag {
     pub(super) const RUN_ID: u16 = 1;
@@ -36,6 +40,10 @@ mod tag {
     pub(super) const UMASK: u16 = 13;
     pub(super) const SEGMENT_BYTES: u16 = 14;
     pub(super) const RETAIN_BYTES: u16 = 15;
+    pub(super) const LANDLOCK: u16 = 16;
+    pub(super) const PATH_RULE: u16 = 17;
+    pub(super) const PORT_RULE: u16 = 18;
+    pub(super) const SECCOMP: u16 = 19;
     pub(super) const OOM_SCORE_ADJ: u16 = 0x8001;
 }
 
@@ -122,6 +130,10 @@ pub struct LaunchSpec {
     pub cgroup_procs: Vec<PathBuf>,
     /// Whether set-user-id programs lose their power.
     pub no_new_privs: bool,
+    /// What the game may reach of files, ports and other processes; `None`: what its user may.
+    pub landlock: Option<Landlock>,
+    /// Programs of the kernel's system call filter, in this order; each is whole instructions of 8 bytes, as the kernel reads them.
+    pub seccomp: Vec<Vec<u8>>,
     /// File mode mask of the game.
     pub umask: u32,
     /// Size of a log segment, see [`crate::Limits`].
@@ -182,11 +194,31 @@ impl LaunchSpec {
             rlimits: Vec::new(),
             cgroup_procs: Vec::new(),
             no_new_privs: true,
+            landlock: None,
+            seccomp: Vec::new(),
             umask: 0o027,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             retain_bytes: RETAIN_BYTES_DEFAULT,
             oom_score_adj: None,
         }
+    }
+
+    /// What a game that was started with this has of isolation: bits of [`rung`].
+    pub fn rungs(&self) -> u32 {
+        let landlock = self.landlock.as_ref();
+        let nproc = self.rlimits.iter().any(|limit| limit.resource == resource::NPROC);
+        [
+            (self.user.is_some(), rung::OWN_USER),
+            (self.no_new_privs, rung::NO_NEW_PRIVS),
+            (landlock.is_some_and(|landlock| landlock.files != 0), rung::FILES),
+            (landlock.is_some_and(|landlock| landlock.net != 0), rung::TCP_PORTS),
+            (landlock.is_some_and(|landlock| landlock.scopes != 0), rung::SCOPES),
+            (!self.seccomp.is_empty(), rung::SECCOMP),
+            (!self.cgroup_procs.is_empty(), rung::CGROUPS),
+            (self.user.is_some() && nproc, rung::PROCESSES),
+        ]
+        .into_iter()
+        .fold(0, |bits, (holds, bit)| if holds { bits | bit } else { bits })
     }
 
     /// The bytes to send.
@@ -225,6 +257,19 @@ impl LaunchSpec {
             field(tag::CGROUP_PROCS, &[path.as_os_str().as_bytes()]);
         }
         field(tag::NO_NEW_PRIVS, &[&[u8::from(self.no_new_privs)]]);
+        if let Some(landlock) = &self.landlock {
+            let parts = [landlock.files, landlock.net, landlock.scopes, landlock.terminal].map(u64::to_le_bytes);
+            field(tag::LANDLOCK, &parts.each_ref().map(|part| part.as_slice()));
+            for PathRule { access, path } in &landlock.paths {
+                field(tag::PATH_RULE, &[&access.to_le_bytes(), path.as_os_str().as_bytes()]);
+            }
+            for PortRule { access, port } in &landlock.ports {
+                field(tag::PORT_RULE, &[&access.to_le_bytes(), &port.to_le_bytes()]);
+            }
+        }
+        for program in &self.seccomp {
+            field(tag::SECCOMP, &[program]);
+        }
         field(tag::UMASK, &[&self.umask.to_le_bytes()]);
         field(tag::SEGMENT_BYTES, &[&self.segment_bytes.to_le_bytes()]);
         field(tag::RETAIN_BYTES, &[&self.retain_bytes.to_le_bytes()]);
@@ -269,6 +314,10 @@ struct Parts {
     rlimits: Vec<Rlimit>,
     cgroup_procs: Vec<PathBuf>,
     no_new_privs: Option<bool>,
+    landlock: Option<Landlock>,
+    path_rules: Vec<PathRule>,
+    port_rules: Vec<PortRule>,
+    seccomp: Vec<Vec<u8>>,
     umask: Option<u32>,
     segment_bytes: Option<u64>,
     retain_bytes: Option<u64>,
@@ -298,6 +347,18 @@ impl Parts {
             }
             tag::CGROUP_PROCS => self.cgroup_procs.push(path(value)?),
             tag::NO_NEW_PRIVS => self.no_new_privs = Some(value.u8()? != 0),
+            tag::LANDLOCK => {
+                let (files, net) = (value.u64()?, value.u64()?);
+                let (scopes, terminal) = (value.u64()?, value.u64()?);
+                self.landlock = Some(Landlock { files, net, scopes, terminal, ..Landlock::default() });
+            }
+            tag::PATH_RULE => self.path_rules.push(PathRule { access: value.u64()?, path: path(value)? }),
+            tag::PORT_RULE => self.port_rules.push(PortRule { access: value.u64()?, port: value.u16()? }),
+            tag::SECCOMP => {
+                let program = value.rest();
+                let is_whole = !program.is_empty() && program.len().is_multiple_of(INSTRUCTION_BYTES);
+                self.seccomp.push(is_whole.then(|| program.to_vec())?);
+            }
             tag::UMASK => self.umask = Some(value.u32()?),
             tag::SEGMENT_BYTES => self.segment_bytes = Some(value.u64()?),
             tag::RETAIN_BYTES => self.retain_bytes = Some(value.u64()?),
@@ -312,6 +373,11 @@ impl Parts {
         if self.argv.first().is_none_or(Vec::is_empty) {
             return Err(missing("program to run"));
         }
+        let landlock = match self.landlock {
+            Some(landlock) => Some(Landlock { paths: self.path_rules, ports: self.port_rules, ..landlock }),
+            None if self.path_rules.is_empty() && self.port_rules.is_empty() => None,
+            None => return Err(missing("ruleset that its rules belong to")),
+        };
         Ok(LaunchSpec {
             run_id: self.run_id.ok_or(missing("run id"))?,
             log_dir: self.log_dir.ok_or(missing("log folder"))?,
@@ -324,6 +390,8 @@ impl Parts {
             rlimits: self.rlimits,
             cgroup_procs: self.cgroup_procs,
             no_new_privs: self.no_new_privs.ok_or(missing("answer about new privileges"))?,
+            landlock,
+            seccomp: self.seccomp,
             umask: self.umask.ok_or(missing("file mode mask"))?,
             segment_bytes: self.segment_bytes.ok_or(missing("segment size"))?,
             retain_bytes: self.retain_bytes.ok_or(missing("log size"))?,

@@ -61,6 +61,7 @@ impl Run {
             lost_bytes: losses.bytes,
             lost_lines: losses.lines,
             queued_bytes: u32::try_from(self.input.queued_bytes()).unwrap_or(u32::MAX),
+            rungs: Some(self.game.rungs),
             build: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

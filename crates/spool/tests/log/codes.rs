@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
-use spool::message::{self, Hello, Outcome, Reply, Request, RunState, Scope, StopBy};
+use spool::message::{self, Hello, Outcome, Reply, Request, RunState, Scope, StopBy, rung};
 use spool::ready::{Ready, Stage};
 use spool::segment::{NotASegment, POS_MAX};
+use spool::sandbox::{Landlock, PathRule, PortRule};
 use spool::spec::{Console, LaunchSpec, Rlimit, SpecError, User};
 use spool::{ExitPayload, GapPayload, GapReason, InPayload, SegmentHeader, SegmentName, StartPayload};
 
@@ -62,10 +64,12 @@ fn replies_survive_the_way() {
         lost_bytes: 8,
         lost_lines: 9,
         queued_bytes: 10,
+        rungs: Some(rung::OWN_USER | rung::SECCOMP),
         build: "0.1.0".to_owned(),
     };
     let outcomes = [Outcome::Accepted, Outcome::AlreadyDone, Outcome::Busy, Outcome::NotRunning, Outcome::InputClosed];
     let mut replies = vec![
+        Reply::Hello(Hello { versions: (1, 1), rungs: None, ..hello.clone() }),
         Reply::Hello(hello),
         Reply::Doorbell { pos: 1, line: 2 },
         Reply::Exited { status: 9, pos: 1, line: 2 },
@@ -104,7 +108,16 @@ fn some_spec() -> impl Strategy<Value = LaunchSpec> {
     let second =
         (vec((text(), text()), 0..4), console, any::<Option<(u32, u32)>>(), vec(rlimit, 0..3), vec(path(), 0..3));
     let third = (any::<bool>(), any::<u32>(), any::<u64>(), any::<u64>(), any::<Option<i32>>());
-    (first, second, third).prop_map(|((run_id, log_dir, socket_dir, cwd, argv), second, third)| {
+    let path_rule = (any::<u64>(), path()).prop_map(|(access, path)| PathRule { access, path });
+    let port_rule = (any::<u64>(), any::<u16>()).prop_map(|(access, port)| PortRule { access, port });
+    let landlock = (any::<[u64; 4]>(), vec(path_rule, 0..4), vec(port_rule, 0..4)).prop_map(|(numbers, paths, ports)| {
+        let [files, net, scopes, terminal] = numbers;
+        Landlock { files, net, scopes, terminal, paths, ports }
+    });
+    let program = vec(any::<[u8; 8]>(), 1..4).prop_map(|instructions| instructions.concat());
+    let fourth = (option::of(landlock), vec(program, 0..3));
+    (first, second, third, fourth).prop_map(|((run_id, log_dir, socket_dir, cwd, argv), second, third, fourth)| {
+        let (landlock, seccomp) = fourth;
         let (env, console, user, rlimits, cgroup_procs) = second;
         let (no_new_privs, umask, segment_bytes, retain_bytes, oom_score_adj) = third;
         let user = user.map(|(uid, gid)| User { uid, gid });
@@ -115,6 +128,8 @@ fn some_spec() -> impl Strategy<Value = LaunchSpec> {
             rlimits,
             cgroup_procs,
             no_new_privs,
+            landlock,
+            seccomp,
             umask,
             segment_bytes,
             retain_bytes,
