@@ -11,6 +11,8 @@ use rustix::fs::{FlockOperation, flock};
 use crate::fault::Fault;
 
 const FOLDER_MODE: u32 = 0o700;
+/// Others go through and see nothing.
+const ROOTS_FOLDER_MODE: u32 = 0o711;
 const FILE_MODE: u32 = 0o600;
 const FOLDER_NAME: &str = "quarterdeck";
 
@@ -70,9 +72,16 @@ impl Folder {
         self.path.join("history")
     }
 
-    /// Makes the folder, for its owner only, if it is not there.
+    /// Makes the folder if it is not there: for its owner only, but root's is one that games with users of their own can pass
+    /// through. What is in it is closed by itself.
     pub(crate) fn create(&self) -> Result<(), Fault> {
-        make_private_folder(&self.path)
+        let is_new = !self.path.exists();
+        make_private_folder(&self.path)?;
+        if is_new && rustix::process::geteuid().is_root() {
+            let mode = std::fs::Permissions::from_mode(ROOTS_FOLDER_MODE);
+            std::fs::set_permissions(&self.path, mode).map_err(|error| about(&self.path, &error))?;
+        }
+        Ok(())
     }
 
     /// Keeps the folder to this process until the lock is dropped or the process ends, however it ends.
@@ -203,7 +212,8 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let folder = folder(&temp.path().join("deep").join("data"));
         folder.create().unwrap();
-        assert_eq!(mode(folder.path()), 0o700);
+        let closed = if rustix::process::geteuid().is_root() { ROOTS_FOLDER_MODE } else { FOLDER_MODE };
+        assert_eq!(mode(folder.path()), closed);
         write_private(&folder.cli_file(), "key = 1\n").unwrap();
         assert_eq!(mode(&folder.cli_file()), 0o600);
         assert!(!readable_by_others(&folder.cli_file()));

@@ -1,9 +1,10 @@
 //! Settings of the serving commands: arguments over `<data>/quarterdeck.toml` over defaults, and how panel and node get them.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use daemon::Rung;
 use ipnet::IpNet;
 use panel::{TOKEN_TTL_S_DEFAULT, TOKEN_TTL_S_MAX, TOKEN_TTL_S_MIN};
 use reqwest::Url;
@@ -20,6 +21,8 @@ const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 const LOG_LINES: std::ops::RangeInclusive<u64> = 100..=2000;
 /// The least log kept per server: a few segments.
 const RETAIN_BYTES_MIN: u64 = 4 * 1024 * 1024;
+/// The least user id for servers: people and services have those below.
+const UID_MIN: u32 = 10_000;
 /// Characters of the name in front of the node's own lines.
 const APP_NAME_CHARS_MAX: usize = 40;
 
@@ -70,6 +73,17 @@ struct Written {
     unauthenticated_max: Option<usize>,
     unauthenticated_per_address_max: Option<usize>,
     inbound: Inbound,
+    isolation: Isolation,
+}
+
+/// What keeps games apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Isolation {
+    off: Option<Vec<String>>,
+    uid_first: Option<u32>,
+    uid_count: Option<u32>,
+    readable: Option<Vec<PathBuf>>,
 }
 
 /// How fast one console connection may talk.
@@ -163,6 +177,12 @@ impl Settings {
         set(&mut config.connections_per_user_max, written.connections_per_user_max);
         set(&mut config.unauthenticated_max, written.unauthenticated_max);
         set(&mut config.unauthenticated_per_address_max, written.unauthenticated_per_address_max);
+        let isolation = &mut config.isolation;
+        let off = written.isolation.off.map(|names| names.iter().filter_map(|name| rung(name)).collect());
+        set(&mut isolation.off, off);
+        set(&mut isolation.uid_first, written.isolation.uid_first);
+        set(&mut isolation.uid_count, written.isolation.uid_count);
+        set(&mut isolation.readable, written.isolation.readable);
         let (rates, limits) = (written.inbound, &mut config.session.limits);
         for (rate, limit) in [
             (rates.all, &mut limits.global),
@@ -215,6 +235,7 @@ impl Written {
         {
             return Err(format!("app_name must be 1 to {APP_NAME_CHARS_MAX} characters that can be printed"));
         }
+        self.isolation.check()?;
         for text in self.allowed_origins.iter().flatten() {
             if text != "*" && origin(text).as_ref() != Some(text) {
                 return Err(format!(
@@ -224,6 +245,32 @@ impl Written {
         }
         Ok(())
     }
+}
+
+impl Isolation {
+    fn check(&self) -> Result<(), String> {
+        if let Some(name) = self.off.iter().flatten().find(|name| rung(name).is_none()) {
+            let names = Rung::ALL.map(Rung::name).join(", ");
+            return Err(format!("isolation.off: there is no rung `{name}`; there are {names}"));
+        }
+        // Below are the system's and people's own; the last number means nobody.
+        let defaults = daemon::IsolationSettings::default();
+        let first = self.uid_first.unwrap_or(defaults.uid_first);
+        let count = self.uid_count.unwrap_or(defaults.uid_count);
+        if first < UID_MIN || count == 0 || first.checked_add(count).is_none() {
+            return Err(format!(
+                "isolation: {count} user ids from {first} on cannot be; uid_first is at least {UID_MIN}, uid_count at least 1"
+            ));
+        }
+        match self.readable.iter().flatten().find(|path| !path.is_absolute()) {
+            Some(path) => Err(format!("isolation.readable: {} is not an absolute path", path.display())),
+            None => Ok(()),
+        }
+    }
+}
+
+fn rung(name: &str) -> Option<Rung> {
+    Rung::ALL.into_iter().find(|rung| rung.name() == name)
 }
 
 fn set<T>(place: &mut T, value: Option<T>) {

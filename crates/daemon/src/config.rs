@@ -1,5 +1,6 @@
 //! Settings of a node. Every limit is here or a constant beside the code it bounds; ARCHITECTURE.md lists them all.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,6 +62,58 @@ pub struct Config {
     pub retain_bytes: u64,
     /// Grace of a stop when the server's definition names none.
     pub stop_grace: Duration,
+    /// What keeps games apart.
+    pub isolation: IsolationSettings,
+}
+
+/// A rung of isolation that can be switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rung {
+    /// A user and a group for each server.
+    Uid,
+    /// Files of its own, of the system, and no others.
+    Files,
+    /// Its own TCP ports and no others.
+    Tcp,
+    /// No signals to others, no abstract sockets of others.
+    Scopes,
+    /// Some system calls are refused.
+    Seccomp,
+}
+
+impl Rung {
+    /// All of them, from the first one up.
+    pub const ALL: [Self; 5] = [Self::Uid, Self::Files, Self::Tcp, Self::Scopes, Self::Seccomp];
+
+    /// Its name in settings and answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Uid => "uid",
+            Self::Files => "files",
+            Self::Tcp => "tcp",
+            Self::Scopes => "scopes",
+            Self::Seccomp => "seccomp",
+        }
+    }
+}
+
+/// What keeps games apart, where the machine has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IsolationSettings {
+    /// Rungs that are not wanted.
+    pub off: BTreeSet<Rung>,
+    /// The first user id for servers; the group has the same number.
+    pub uid_first: u32,
+    /// How many user ids there are for servers.
+    pub uid_count: u32,
+    /// Files and folders that every game may read and run, besides the system's.
+    pub readable: Vec<PathBuf>,
+}
+
+impl Default for IsolationSettings {
+    fn default() -> Self {
+        Self { off: BTreeSet::new(), uid_first: 200_000, uid_count: 65_536, readable: Vec::new() }
+    }
 }
 
 impl Config {
@@ -97,6 +150,7 @@ impl Config {
             segment_bytes: 1024 * 1024,
             retain_bytes: 64 * 1024 * 1024,
             stop_grace: Duration::from_mins(10),
+            isolation: IsolationSettings::default(),
         }
     }
 }

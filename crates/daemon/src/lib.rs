@@ -30,7 +30,7 @@ mod stats;
 mod tasks;
 mod waiting;
 
-pub use config::Config;
+pub use config::{Config, IsolationSettings, Rung};
 pub use node::{Daemon, OpenError};
 pub use remote::RemoteError;
 pub use socket::LastWords;

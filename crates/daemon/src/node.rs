@@ -9,6 +9,7 @@ use engine::line::daemon_line;
 use futures_util::StreamExt;
 use tokio::sync::{Semaphore, oneshot};
 use wire::ids::ServerId;
+use wire::node::Isolation;
 use wire::remote::{Activity, Definition};
 use wire::server::State;
 
@@ -21,6 +22,7 @@ use crate::log::{Presentation, Tail};
 use crate::panel_time::PanelTime;
 use crate::remote::{Remote, RemoteError, Report};
 use crate::runtime::cgroup::Machine;
+use crate::runtime::isolation::{Game, Ladder};
 use crate::runtime::{process, program};
 use crate::server::actor::Actor;
 use crate::server::journal::Journal;
@@ -68,6 +70,7 @@ pub(crate) struct Node {
     pub(crate) waiting: Arc<WaitingRoom>,
     pub(crate) remote: Remote,
     pub(crate) machine: Machine,
+    pub(crate) ladder: Ladder,
     /// Places for those who read logs as a whole.
     pub(crate) log_readers: Arc<Semaphore>,
     /// The shim's program.
@@ -86,6 +89,11 @@ impl Node {
     /// All servers, in no order.
     pub(crate) fn servers(&self) -> Vec<Server> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// What keeps a server's game apart, and what does not and why. Blocks.
+    pub(crate) fn isolation(&self, dir: &Path, definition: &Definition, game: Game) -> Isolation {
+        self.ladder.report(&self.machine, &self.ladder.missing(dir, definition), game)
     }
 
     /// Tells the panel who did what, unless it was the panel that asked.
@@ -138,14 +146,15 @@ impl Node {
             app_name: Arc::from(self.config.app_name.as_str()),
             echo_commands: self.config.echo_commands,
         };
-        let (tail, newest, kept) = {
+        let (tail, newest, kept, isolation) = {
             let (dir, log, presentation) = (dir.clone(), dir.join(LOG_DIR), presentation.clone());
+            let (node, definition) = (self.clone(), definition.clone());
             blocking(move || {
                 let (tail, newest) = Tail::open(&log, presentation.clone()).unwrap_or_else(|error| {
                     tracing::error!(server = %id, %error, "the console log cannot be read");
                     (Tail::unread(&log, presentation), Vec::new())
                 });
-                (tail, newest, Kept::load(&dir))
+                (tail, newest, Kept::load(&dir), node.isolation(&dir, &definition, Game::Absent))
             })
             .await?
         };
@@ -158,7 +167,7 @@ impl Node {
             standing: if definition.settings.suspended { Standing::Suspended } else { Standing::Active },
             definition: Arc::new(definition.clone()),
             pid: None,
-            isolation: self.machine.isolation(),
+            isolation,
             last_exit: None,
             restart_at_ms: None,
             kill_at_ms: None,
@@ -249,12 +258,16 @@ impl Daemon {
         let dir = config.data_dir.clone();
         let failed = |source| OpenError::Folder { dir: dir.clone(), source };
         let name = format!("quarterdeck-{}", config.node_uuid.simple().to_string().get(..8).unwrap_or_default());
-        let (machine, shim) = {
-            let dir = dir.clone();
+        let (machine, shim, ladder, program) = {
+            let (dir, settings) = (dir.clone(), config.isolation.clone());
             blocking(move || {
+                let (servers, programs) = (dir.join(SERVERS_DIR), dir.join(PROGRAMS_DIR));
                 folder(&dir)?;
-                folder(&dir.join(SERVERS_DIR))?;
-                Ok::<_, std::io::Error>((Machine::probe(&name), program::unpack(&dir.join(PROGRAMS_DIR))?))
+                folder(&servers)?;
+                let shim = program::unpack(&programs)?;
+                let mut ladder = Ladder::probe(&settings, &servers);
+                let program = ladder.settle(&dir, &servers, &programs, own_program());
+                Ok::<_, std::io::Error>((Machine::probe(&name), shim, ladder, program))
             })
             .await
             .and_then(|made| made)
@@ -268,7 +281,8 @@ impl Daemon {
             token_key: TokenKey::new(&config.token),
             waiting: WaitingRoom::new(config.unauthenticated_max, config.unauthenticated_per_address_max),
             time,
-            program: own_program(),
+            program,
+            ladder,
             revocations: Revocations::default(),
             servers: Mutex::default(),
             log_readers: Arc::new(Semaphore::new(history::READERS_AT_ONCE)),

@@ -19,7 +19,7 @@ pub(super) fn info(node: &Node) -> SystemInfo {
         kernel_version: kernel(),
         os: std::env::consts::OS.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        isolation: Some(node.machine.isolation()),
+        isolation: Some(node.ladder.of_machine(&node.machine)),
         panel_clock_ahead_ms: node.time.read().skew_ms,
     }
 }

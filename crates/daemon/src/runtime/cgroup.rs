@@ -72,7 +72,7 @@ impl Machine {
         machine
     }
 
-    /// The rungs that hold for every server of this machine.
+    /// What of limits holds for every server of this machine, and what holds for every game anywhere.
     pub(crate) fn isolation(&self) -> Isolation {
         let mut active: Vec<String> =
             ["session", "rlimits", "clean_env", "no_new_privs"].into_iter().map(str::to_owned).collect();
@@ -85,8 +85,7 @@ impl Machine {
             active.push("kill:cgroup2".to_owned());
         }
         let mut missing = self.missing.clone();
-        missing.push("uid: servers run as the daemon's own user".to_owned());
-        missing.push("landlock, seccomp, namespaces: not used yet".to_owned());
+        missing.push("namespaces: not used; games see each other's processes".to_owned());
         missing.push("disk, io, threads: these limits are kept with the server and not enforced".to_owned());
         Isolation { active, missing }
     }

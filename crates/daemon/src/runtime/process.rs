@@ -23,6 +23,7 @@ use wire::remote::{ConsoleMode, Definition};
 use crate::config::Config;
 use crate::node::Node;
 use crate::runtime::cgroup::Leaf;
+use crate::runtime::isolation::Game;
 use crate::runtime::leftovers::{Leftovers, RUN_VARIABLE};
 use crate::runtime::link::{self, Link, LinkEvent};
 use crate::runtime::shim::ShimProcess;
@@ -64,6 +65,13 @@ pub(crate) enum LaunchError {
     Definition(#[from] DefinitionError),
     #[error("the server's folder cannot be prepared: {0}")]
     Folder(io::Error),
+    #[error(
+        "the program `{program}` lies where games of this node may not read; put it into the server's files, or name its folder in `readable` of the node's [isolation] settings"
+    )]
+    Closed {
+        /// Its path.
+        program: String,
+    },
     #[error("the limits cannot be set: {0}")]
     Limits(io::Error),
     #[error("the shim cannot be started: {0}")]
@@ -88,6 +96,8 @@ pub(crate) struct Holder {
     pub(crate) state: RunState,
     pub(crate) start_ticks: u64,
     pub(crate) run_id: [u8; 16],
+    /// What the game has of isolation.
+    pub(crate) game: Game,
 }
 
 /// Who holds a server's log.
@@ -249,11 +259,16 @@ pub(crate) fn files_folder(dir: &Path) -> std::io::Result<PathBuf> {
 
 fn prepare(node: &Node, dir: &Path, short: &str, definition: &Definition) -> Result<(LaunchSpec, Leaf), LaunchError> {
     let files = files_folder(dir).map_err(LaunchError::Folder)?;
-    launch::write_files(definition, &files, &node.program)?;
+    let cage = node.ladder.cage(dir, &files, &node.program, definition).map_err(LaunchError::Folder)?;
+    launch::write_files(definition, &files, &node.program, cage.user)?;
     let command = launch::command(definition, &files, &node.program)?;
+    if let Some(program) = command.argv.first().filter(|path| node.ladder.closed(Path::new(path), &files, &node.program)) {
+        return Err(LaunchError::Closed { program: program.clone() });
+    }
     let leaf = node.machine.leaf(short, &definition.settings.build).map_err(LaunchError::Limits)?;
     let mut env: BTreeMap<String, String> = command.env;
     env.remove(RUN_VARIABLE);
+    cage.settle(&mut env);
     let mark = (RUN_VARIABLE.as_bytes().to_vec(), dir.as_os_str().as_encoded_bytes().to_vec());
     let same = |resource, value| Rlimit { resource, soft: value, hard: value };
     let files_max = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(OPEN_FILES_MAX);
@@ -268,10 +283,15 @@ fn prepare(node: &Node, dir: &Path, short: &str, definition: &Definition) -> Res
             ConsoleMode::Pty => PTY,
             ConsoleMode::Pipe => Console::Pipe,
         },
-        user: None,
-        rlimits: vec![same(resource::CORE, 0), same(resource::NOFILE, files_max.min(OPEN_FILES_MAX))],
+        user: cage.user,
+        rlimits: [same(resource::CORE, 0), same(resource::NOFILE, files_max.min(OPEN_FILES_MAX))]
+            .into_iter()
+            .chain(cage.processes(&definition.settings.build))
+            .collect(),
         cgroup_procs: leaf.procs(),
         no_new_privs: true,
+        landlock: cage.landlock,
+        seccomp: cage.seccomp,
         umask: UMASK,
         segment_bytes: node.config.segment_bytes,
         retain_bytes: node.config.retain_bytes,
@@ -344,6 +364,7 @@ async fn connect(tasks: &Tasks, id: ServerId, dir: &Path) -> io::Result<Holder> 
         state: hello.state,
         start_ticks: hello.start_ticks,
         run_id: hello.run_id,
+        game: hello.rungs.map_or(Game::Unknown, Game::Has),
     })
 }
 
@@ -441,6 +462,8 @@ mod tests {
             rlimits: Vec::new(),
             cgroup_procs: vec![pipe],
             no_new_privs: true,
+            landlock: None,
+            seccomp: Vec::new(),
             umask: UMASK,
             segment_bytes: spool::writer::SEGMENT_BYTES_DEFAULT,
             retain_bytes: spool::writer::RETAIN_BYTES_DEFAULT,

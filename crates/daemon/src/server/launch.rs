@@ -5,11 +5,13 @@
 //! is put in its place, so no value becomes the shell's code. Other programs that take code as an argument are not known here.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
+use spool::spec::User;
 use wire::remote::Definition;
+
+use crate::runtime::isolation::create;
 
 /// Where programs are looked for; games of Debian packages live in `/usr/games`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/games:/usr/games";
@@ -108,29 +110,17 @@ fn environment(definition: &Definition, dir: &Path, program: &Path) -> BTreeMap<
     env
 }
 
-/// Writes the definition's files that do not exist yet. Paths stay inside `dir`.
-pub(crate) fn write_files(definition: &Definition, dir: &Path, program: &Path) -> Result<(), DefinitionError> {
+/// Writes the definition's files that do not exist yet. Paths stay inside `dir`; what is made belongs to `owner`, if there is one.
+pub(crate) fn write_files(
+    definition: &Definition,
+    dir: &Path,
+    program: &Path,
+    owner: Option<User>,
+) -> Result<(), DefinitionError> {
     let env = environment(definition, dir, program);
     for (name, text) in &definition.process_configuration.files {
-        let failed = |error| DefinitionError::File { path: name.clone(), error };
-        let relative = Path::new(name);
-        if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
-            return Err(failed(std::io::Error::other("the path leaves the server's folder")));
-        }
-        let path = dir.join(relative);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(failed)?;
-            // The game may have put a link where a folder was.
-            let (parent, root) = (parent.canonicalize().map_err(failed)?, dir.canonicalize().map_err(failed)?);
-            if !parent.starts_with(&root) || dir.is_symlink() {
-                return Err(failed(std::io::Error::other("a link leads out of the server's folder")));
-            }
-        }
-        match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path) {
-            Ok(mut file) => file.write_all(expand_known(text, &env).as_bytes()).map_err(failed)?,
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(failed(error)),
-        }
+        create(dir, Path::new(name), expand_known(text, &env).as_bytes(), owner)
+            .map_err(|error| DefinitionError::File { path: name.clone(), error })?;
     }
     Ok(())
 }
@@ -228,7 +218,7 @@ mod tests {
         std::fs::create_dir_all(&outside).unwrap();
         std::os::unix::fs::symlink(&outside, dir.join("conf")).unwrap();
         let inside = definition("x", json!([]), json!({ "conf/a.cfg": "x" }));
-        let refused = write_files(&inside, &dir, Path::new("/q")).unwrap_err().to_string();
+        let refused = write_files(&inside, &dir, Path::new("/q"), None).unwrap_err().to_string();
         let written = outside.join("a.cfg").exists();
         std::fs::remove_dir_all(&root).unwrap();
         assert!(refused.contains("leads out of"), "{refused}");
@@ -259,11 +249,11 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("quarterdeck-files-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let good = definition("x", json!([]), json!({ "conf/a.cfg": "port = {{SERVER_PORT}}\n" }));
-        write_files(&good, &dir, Path::new("/q")).unwrap();
+        write_files(&good, &dir, Path::new("/q"), None).unwrap();
         std::fs::write(dir.join("conf/a.cfg"), "mine").unwrap();
-        write_files(&good, &dir, Path::new("/q")).unwrap();
+        write_files(&good, &dir, Path::new("/q"), None).unwrap();
         let kept = std::fs::read_to_string(dir.join("conf/a.cfg")).unwrap();
-        let outside = write_files(&definition("x", json!([]), json!({ "../evil": "" })), &dir, Path::new("/q"));
+        let outside = write_files(&definition("x", json!([]), json!({ "../evil": "" })), &dir, Path::new("/q"), None);
         std::fs::remove_dir_all(&dir).unwrap();
         assert_eq!(kept, "mine");
         assert!(outside.unwrap_err().to_string().contains("leaves the server's folder"));

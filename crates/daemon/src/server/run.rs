@@ -14,6 +14,7 @@ use wire::server::{PowerAction, State};
 use crate::clock;
 use crate::log::{self, Entry, News};
 use crate::runtime::cgroup::Leaf;
+use crate::runtime::isolation::Game;
 use crate::runtime::leftovers::{LEFTOVER_GRACE, Leftovers};
 use crate::runtime::link::LinkEvent;
 use crate::runtime::process::{self, Found, Holder, hex};
@@ -44,7 +45,7 @@ impl Actor {
 
     /// A game whose shim answers: it goes on as if nothing had happened, also when an earlier daemon started it.
     async fn join(&mut self, holder: Holder) {
-        let Holder { link, events, pid, shim_pid, state, start_ticks, run_id } = holder;
+        let Holder { link, events, pid, shim_pid, state, start_ticks, run_id, game } = holder;
         let record = match self.run {
             Some(_) => None,
             None => RunRecord::load(self.server.dir()).await.filter(|record| record.is_of(&hex(&run_id))),
@@ -57,6 +58,7 @@ impl Actor {
             status.pid = Some(pid);
             status.last_exit = None;
         });
+        self.show_isolation(game).await;
         // When a lost connection was made again, its end may be read already.
         let exit = known.filter(|run| run.id == Some(run_id)).and_then(|run| run.exit);
         self.run = Some(Run { exit, shim: ShimProcess::of(shim_pid), ..Run::new(Some(run_id), leaf) });
@@ -184,6 +186,15 @@ impl Actor {
             Err(error) => {
                 tracing::error!(server = %self.server.id(), %error, "what the game printed before cannot be looked through; it counts as running when its time is over");
             }
+        }
+    }
+
+    /// Shows what keeps the game apart; of a server without one, what its next one will have.
+    pub(super) async fn show_isolation(&mut self, game: Game) {
+        let (node, dir, definition) = (self.node.clone(), self.server.dir().clone(), self.definition.clone());
+        // A node that is ending has nobody to show it to.
+        if let Ok(isolation) = blocking(move || node.isolation(&dir, &definition, game)).await {
+            self.server.update(|status| status.isolation = isolation);
         }
     }
 
@@ -373,6 +384,7 @@ impl Actor {
         };
         // Whoever is told that it is offline can read how that came about.
         self.server.update(|status| (status.pid, status.last_exit) = (None, last_exit));
+        self.show_isolation(Game::Absent).await;
         self.carry_out(effects).await;
     }
 
