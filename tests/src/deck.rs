@@ -83,6 +83,21 @@ impl Deck {
         deck
     }
 
+    /// A fresh one with these lines in its `quarterdeck.toml`, and a data folder that others can pass through or cannot.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[allow(clippy::expect_used)]
+    pub async fn isolated(settings: &str, passable: bool) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let mut deck = Self::prepared(&["--no-demo"]);
+        deck.set(settings);
+        let mode = std::fs::Permissions::from_mode(if passable { 0o711 } else { 0o700 });
+        std::fs::set_permissions(deck.data.path(), mode).expect("a mode");
+        deck.up("127.0.0.1:0").await;
+        deck
+    }
+
     /// One that is not started yet: [`Deck::up`] does that.
     pub fn prepared(arguments: &[&str]) -> Self {
         Self {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 mod demo;
+mod hostile;
 mod inbox;
 mod play;
 mod random;
@@ -15,6 +16,7 @@ mod sys;
 mod units;
 
 pub use demo::DemoArgs;
+pub use hostile::HostileArgs;
 pub use play::PlayArgs;
 
 /// Exit status when standard output is gone: nobody can see this game any more (`EX_IOERR` of sysexits.h).
@@ -36,6 +38,9 @@ enum Mode {
     Demo(DemoArgs),
     /// The deterministic game of the tests (default)
     Play(PlayArgs),
+    /// Tries to get at what is not its own, for the tests of isolation
+    #[command(hide = true)]
+    Hostile(HostileArgs),
 }
 
 /// Plays until stopped and returns the status to exit with.
@@ -46,6 +51,7 @@ pub fn run(args: Args) -> ExitCode {
     let played = match args.mode {
         Some(Mode::Demo(demo)) => demo::run(&demo),
         Some(Mode::Play(play)) => play::run(&play),
+        Some(Mode::Hostile(hostile)) => hostile::run(&hostile),
         None => play::run(&args.play),
     };
     // An error here is always about our output: there is nowhere left to say so.

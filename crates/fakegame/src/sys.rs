@@ -1,4 +1,4 @@
-//! The calls that only the operating system has: the one file of this crate with `unsafe` in it.
+//! The calls that only the operating system has: the one file of the games with `unsafe` in it.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;

@@ -45,6 +45,7 @@ pub(crate) struct Plan {
     cgroup_procs: Vec<CString>,
     rlimits: Vec<Rlimit>,
     user: Option<User>,
+    capabilities: Option<u64>,
     no_new_privs: bool,
     umask: u32,
     terminal: bool,
@@ -78,6 +79,7 @@ impl Plan {
                 .collect::<Result<_, _>>()?,
             rlimits: spec.rlimits.clone(),
             user: spec.user,
+            capabilities: spec.capabilities,
             no_new_privs: spec.no_new_privs,
             umask: spec.umask,
             terminal: matches!(spec.console, Console::Pty { .. }),
@@ -128,6 +130,7 @@ impl Plan {
         let prepared = at(Stage::Session, self.take_console(ends))
             .and_then(|()| at(Stage::Cgroup, self.join_cgroups()))
             .and_then(|()| at(Stage::Rlimit, self.limit()))
+            .and_then(|()| at(Stage::Privileges, self.drop_capabilities()))
             .and_then(|()| at(Stage::User, self.change_user()))
             .and_then(|()| at(Stage::Privileges, self.bind_to(shim)))
             .and_then(|()| at(Stage::Cwd, self.enter_folder()))
@@ -176,6 +179,20 @@ impl Plan {
             let value = libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard };
             // SAFETY: the kernel only reads the structure, and refuses a number that is no resource.
             checked(unsafe { libc::setrlimit(limit.resource, &raw const value) })?;
+        }
+        Ok(())
+    }
+
+    /// What is left out here no program of the game's can have any more.
+    fn drop_capabilities(&self) -> Result<(), i32> {
+        let Some(kept) = self.capabilities else { return Ok(()) };
+        for capability in (0..u64::BITS).filter(|bit| kept & (1 << bit) == 0) {
+            // SAFETY: numbers only.
+            match checked(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) }) {
+                // The kernel has no more of them.
+                Err(libc::EINVAL) => break,
+                dropped => dropped?,
+            };
         }
         Ok(())
     }

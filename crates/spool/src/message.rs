@@ -286,6 +286,8 @@ pub mod rung {
     pub const CGROUPS: u32 = 64;
     /// A limit of processes that counts its own user's only.
     pub const PROCESSES: u32 = 128;
+    /// It is root with a few of root's powers.
+    pub const CAPABILITIES: u32 = 256;
 }
 
 /// Who a shim is and how far its log is.

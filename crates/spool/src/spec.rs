@@ -44,6 +44,7 @@ mod tag {
     pub(super) const PATH_RULE: u16 = 17;
     pub(super) const PORT_RULE: u16 = 18;
     pub(super) const SECCOMP: u16 = 19;
+    pub(super) const CAPABILITIES: u16 = 20;
     pub(super) const OOM_SCORE_ADJ: u16 = 0x8001;
 }
 
@@ -130,6 +131,8 @@ pub struct LaunchSpec {
     pub cgroup_procs: Vec<PathBuf>,
     /// Whether set-user-id programs lose their power.
     pub no_new_privs: bool,
+    /// The only capabilities that root's programs can have, as bits; `None`: all that the shim can have. Lowering needs `SETPCAP`.
+    pub capabilities: Option<u64>,
     /// What the game may reach of files, ports and other processes; `None`: what its user may.
     pub landlock: Option<Landlock>,
     /// Programs of the kernel's system call filter, in this order; each is whole instructions of 8 bytes, as the kernel reads them.
@@ -194,6 +197,7 @@ impl LaunchSpec {
             rlimits: Vec::new(),
             cgroup_procs: Vec::new(),
             no_new_privs: true,
+            capabilities: None,
             landlock: None,
             seccomp: Vec::new(),
             umask: 0o027,
@@ -216,6 +220,7 @@ impl LaunchSpec {
             (!self.seccomp.is_empty(), rung::SECCOMP),
             (!self.cgroup_procs.is_empty(), rung::CGROUPS),
             (self.user.is_some() && nproc, rung::PROCESSES),
+            (self.capabilities.is_some(), rung::CAPABILITIES),
         ]
         .into_iter()
         .fold(0, |bits, (holds, bit)| if holds { bits | bit } else { bits })
@@ -257,6 +262,9 @@ impl LaunchSpec {
             field(tag::CGROUP_PROCS, &[path.as_os_str().as_bytes()]);
         }
         field(tag::NO_NEW_PRIVS, &[&[u8::from(self.no_new_privs)]]);
+        if let Some(capabilities) = self.capabilities {
+            field(tag::CAPABILITIES, &[&capabilities.to_le_bytes()]);
+        }
         if let Some(landlock) = &self.landlock {
             let parts = [landlock.files, landlock.net, landlock.scopes, landlock.terminal].map(u64::to_le_bytes);
             field(tag::LANDLOCK, &parts.each_ref().map(|part| part.as_slice()));
@@ -314,6 +322,7 @@ struct Parts {
     rlimits: Vec<Rlimit>,
     cgroup_procs: Vec<PathBuf>,
     no_new_privs: Option<bool>,
+    capabilities: Option<u64>,
     landlock: Option<Landlock>,
     path_rules: Vec<PathRule>,
     port_rules: Vec<PortRule>,
@@ -347,6 +356,7 @@ impl Parts {
             }
             tag::CGROUP_PROCS => self.cgroup_procs.push(path(value)?),
             tag::NO_NEW_PRIVS => self.no_new_privs = Some(value.u8()? != 0),
+            tag::CAPABILITIES => self.capabilities = Some(value.u64()?),
             tag::LANDLOCK => {
                 let (files, net) = (value.u64()?, value.u64()?);
                 let (scopes, terminal) = (value.u64()?, value.u64()?);
@@ -390,6 +400,7 @@ impl Parts {
             rlimits: self.rlimits,
             cgroup_procs: self.cgroup_procs,
             no_new_privs: self.no_new_privs.ok_or(missing("answer about new privileges"))?,
+            capabilities: self.capabilities,
             landlock,
             seccomp: self.seccomp,
             umask: self.umask.ok_or(missing("file mode mask"))?,

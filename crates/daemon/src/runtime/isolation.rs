@@ -77,6 +77,8 @@ pub(crate) enum Game {
 #[derive(Debug, Default)]
 pub(crate) struct Cage {
     pub(crate) user: Option<User>,
+    /// All that a game which runs as root has of root's powers.
+    pub(crate) capabilities: Option<u64>,
     pub(crate) landlock: Option<Landlock>,
     pub(crate) seccomp: Vec<Vec<u8>>,
     /// The folder for temporary files, where the machine's is closed to the game.
@@ -197,7 +199,8 @@ impl Ladder {
         }
         let is_empty = landlock == Landlock::default();
         let seccomp = if holds(Rung::Seccomp) { vec![self.filter.clone()] } else { Vec::new() };
-        Ok(Cage { user, landlock: (!is_empty).then_some(landlock), seccomp, temporary })
+        let capabilities = if user.is_none() { user::kept_by_root() } else { None };
+        Ok(Cage { user, capabilities, landlock: (!is_empty).then_some(landlock), seccomp, temporary })
     }
 
     /// Why a game could not run this file although it is there; none if it can, as far as Landlock is concerned.
@@ -262,6 +265,14 @@ impl Ladder {
                 (_, None) => "it was started without; restart it",
             };
             shown.missing.push(format!("{}: {why}", rung.name()));
+        }
+        let lowered = match game {
+            Game::Absent => missing.contains_key(&Rung::Uid) && user::kept_by_root().is_some(),
+            Game::Has(bits) => bits & rung::CAPABILITIES != 0,
+            Game::Unknown => false,
+        };
+        if lowered {
+            shown.active.push("capabilities".to_owned());
         }
         shown
     }

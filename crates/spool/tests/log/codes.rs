@@ -115,9 +115,9 @@ fn some_spec() -> impl Strategy<Value = LaunchSpec> {
         Landlock { files, net, scopes, terminal, paths, ports }
     });
     let program = vec(any::<[u8; 8]>(), 1..4).prop_map(|instructions| instructions.concat());
-    let fourth = (option::of(landlock), vec(program, 0..3));
+    let fourth = (option::of(landlock), vec(program, 0..3), any::<Option<u64>>());
     (first, second, third, fourth).prop_map(|((run_id, log_dir, socket_dir, cwd, argv), second, third, fourth)| {
-        let (landlock, seccomp) = fourth;
+        let (landlock, seccomp, capabilities) = fourth;
         let (env, console, user, rlimits, cgroup_procs) = second;
         let (no_new_privs, umask, segment_bytes, retain_bytes, oom_score_adj) = third;
         let user = user.map(|(uid, gid)| User { uid, gid });
@@ -128,6 +128,7 @@ fn some_spec() -> impl Strategy<Value = LaunchSpec> {
             rlimits,
             cgroup_procs,
             no_new_privs,
+            capabilities,
             landlock,
             seccomp,
             umask,

@@ -27,9 +27,7 @@ pub(super) fn possible(settings: &IsolationSettings) -> Result<(), String> {
     if !rustix::process::geteuid().is_root() {
         return Err("the daemon is not root, so games run as its own user".to_owned());
     }
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
+    let effective = effective();
     let missing: Vec<&str> =
         CAPABILITIES.iter().filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect();
     if !missing.is_empty() {
@@ -43,6 +41,23 @@ pub(super) fn possible(settings: &IsolationSettings) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What a game that has to be root keeps of root's powers: to use files whoever owns them, low ports, and to become somebody else.
+/// Bits: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETGID, SETUID, NET_BIND_SERVICE.
+const KEPT_BY_ROOT: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10;
+/// Takes to give up capabilities for good.
+const SETPCAP: u64 = 1 << 8;
+
+/// The capabilities of games that run as root, if we are and can lower them.
+pub(super) fn kept_by_root() -> Option<u64> {
+    (rustix::process::geteuid().is_root() && effective() & SETPCAP != 0).then_some(KEPT_BY_ROOT)
+}
+
+fn effective() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Whether a map of a user namespace has all of a range in one of its lines.
@@ -64,7 +79,7 @@ pub(super) fn enterable(path: &Path) -> Result<(), String> {
         let mode = fs::metadata(folder).map_err(|error| format!("{}: {error}", folder.display()))?.mode();
         if mode & OTHERS_PASS == 0 {
             return Err(format!(
-                "games with users of their own cannot get through {0}; `chmod o+x {0}`, or put the data folder elsewhere",
+                "games with users of their own cannot get through {0}; put the data folder elsewhere, or `chmod o+x {0}`",
                 folder.display()
             ));
         }

@@ -1,0 +1,428 @@
+//! What a game can get at that is not its own: nothing, as far as the machine has the means. A hostile game tries, and says how each
+//! attempt ended; see `fakegame/hostile`.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::collections::BTreeMap;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::PathBuf;
+
+use e2e::{Deck, Socket, skip};
+use serde_json::{Value, json};
+
+/// What an honest game does as well; it must always work.
+const OWN: [&str; 8] = [
+    "own-write",
+    "own-rename",
+    "own-temporary",
+    "own-program",
+    "own-null",
+    "own-stdout",
+    "bind-any",
+    "bind-own",
+];
+/// What a user of its own stops, by itself.
+const STOPPED_BY_USER: [&str; 29] = [
+    "read-shadow",
+    "read-shadow-by-link",
+    "read-root",
+    "write-etc",
+    "list-own-log",
+    "forge-own-log",
+    "write-beside-own",
+    "read-own-definition",
+    "move-own-files",
+    "read-victim-files",
+    "write-victim-files",
+    "list-victim-log",
+    "read-victim-definition",
+    "list-servers",
+    "read-database",
+    "read-key",
+    "replace-shim",
+    "signal-shim",
+    "stop-shim",
+    "ptrace-shim",
+    "environ-shim",
+    "memory-shim",
+    "signal-daemon",
+    "stop-daemon",
+    "ptrace-daemon",
+    "signal-victim",
+    "stop-victim",
+    "shim-own",
+    "shim-victim",
+];
+/// What Landlock stops by itself, also games of the daemon's own user.
+const STOPPED_BY_LANDLOCK: [&str; 36] = [
+    "read-shadow",
+    "read-shadow-by-link",
+    "read-root",
+    "write-shared",
+    "write-etc",
+    "list-own-log",
+    "forge-own-log",
+    "write-beside-own",
+    "read-own-definition",
+    "move-own-files",
+    "read-victim-files",
+    "write-victim-files",
+    "list-victim-log",
+    "read-victim-definition",
+    "list-servers",
+    "read-database",
+    "read-key",
+    "replace-shim",
+    "signal-shim",
+    "stop-shim",
+    "ptrace-shim",
+    "environ-shim",
+    "memory-shim",
+    "signal-daemon",
+    "stop-daemon",
+    "ptrace-daemon",
+    "environ-daemon",
+    "memory-daemon",
+    "signal-victim",
+    "stop-victim",
+    "ptrace-victim",
+    "environ-victim",
+    "memory-victim",
+    "mount",
+    "bind-foreign",
+    "abstract-socket",
+];
+/// What the filter of system calls stops by itself, also as root.
+const STOPPED_BY_SECCOMP: [&str; 19] = [
+    "ptrace-shim",
+    "ptrace-daemon",
+    "ptrace-victim",
+    "packet-socket",
+    "crypto-socket",
+    "terminal-input",
+    "mount",
+    "unshare-user",
+    "unshare-mount",
+    "clone-user",
+    "chroot",
+    "bpf",
+    "perf",
+    "keyctl",
+    "io-uring",
+    "userfaultfd",
+    "modules",
+    "kexec",
+    "setns",
+];
+/// What a shim refuses by itself.
+const STOPPED_BY_SHIM: [&str; 2] = ["shim-own", "shim-victim"];
+
+/// A deck with two games: one that holds still, and one that is hostile to it and to the rest.
+struct Scene {
+    deck: Deck,
+    victim: String,
+    hostile: String,
+    /// How each attempt ended.
+    attempts: BTreeMap<String, String>,
+    active: Vec<String>,
+    missing: Vec<String>,
+}
+
+impl Scene {
+    async fn play(deck: Deck) -> Self {
+        deck.learn_node_token().await;
+        let victim = deck.game("", json!({ "ready": "Done" })).await;
+        std::fs::write(deck.files(&victim).join("secret.txt"), "secret").unwrap();
+        start(&deck, &victim).await;
+        let victims = extra(&deck, &victim).await;
+        let hostile = deck.create(json!({ "command": "true", "ready": "attempts over", "stop": "stop" })).await;
+        let socket = format!("quarterdeck-test-{}", std::process::id());
+        let _listening = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&socket).unwrap()).unwrap();
+        let folder = |uuid: &str| deck.data().join("node/servers").join(uuid).display().to_string();
+        let command = format!(
+            "{{{{QUARTERDECK}}}} fakegame hostile --own {} --victim {} --data {} --own-port {{{{SERVER_PORT}}}} --foreign-port {} \
+             --abstract-socket {socket} --process shim={} --process daemon={} --process victim={}",
+            folder(&hostile),
+            folder(&victim),
+            deck.data().display(),
+            port(&deck, &victim).await,
+            parent(victims["pid"].as_u64().unwrap()),
+            deck.pid().unwrap(),
+            victims["pid"],
+        );
+        set_command(&deck, &hostile, &command).await;
+        let attempts = attempts(&deck, &hostile).await;
+        let isolation = extra(&deck, &hostile).await["isolation"].clone();
+        let list = |name: &str| serde_json::from_value(isolation[name].clone()).unwrap();
+        Self { victim, hostile, attempts, active: list("active"), missing: list("missing"), deck }
+    }
+
+    fn assert_stopped(&self, attempts: &[&str]) {
+        for name in attempts {
+            let outcome = self.attempts.get(*name).map_or("was not made", String::as_str);
+            assert!(outcome.starts_with("refused"), "{name}: {outcome}\n{:#?}", self.attempts);
+        }
+    }
+
+    fn assert_own_works(&self) {
+        for name in OWN {
+            assert_eq!(self.attempts.get(name).map(String::as_str), Some("got through"), "{name}\n{:#?}", self.attempts);
+        }
+    }
+
+    /// Whether a rung holds; the reason stands in the other list if not.
+    fn has(&self, rung: &str) -> bool {
+        let names = |text: &String| text == rung || text.starts_with(&format!("{rung}:"));
+        let (active, missing) = (self.active.iter().any(names), self.missing.iter().any(names));
+        assert!(active != missing, "{rung}: {:?} {:?}", self.active, self.missing);
+        active
+    }
+
+    fn why_not(&self, rung: &str) -> &str {
+        let named = |text: &&String| text.starts_with(&format!("{rung}: "));
+        self.missing.iter().find(named).map_or("", String::as_str)
+    }
+}
+
+/// Starts a server and waits until it runs.
+async fn start(deck: &Deck, server: &str) -> Socket {
+    let mut console = Socket::console(deck, server).await;
+    console.say("set state", &json!(["start"])).await;
+    console.status("running").await;
+    console
+}
+
+/// Starts a hostile game and gives how each of its attempts ended.
+async fn attempts(deck: &Deck, server: &str) -> BTreeMap<String, String> {
+    let mut console = Socket::console(deck, server).await;
+    console.say("set state", &json!(["start"])).await;
+    console.line("attempts over").await;
+    let lines = console.lines();
+    let attempts = lines.iter().filter_map(|line| line.trim().strip_prefix("attempt ")?.split_once(": "));
+    attempts.map(|(name, outcome)| (name.to_owned(), outcome.to_owned())).collect()
+}
+
+async fn extra(deck: &Deck, server: &str) -> Value {
+    deck.details(server).await["quarterdeck"].clone()
+}
+
+async fn set_command(deck: &Deck, server: &str, command: &str) {
+    let done = deck.command(&["server", "set", server, "--command", command]).output().await.unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+async fn port(deck: &Deck, server: &str) -> u64 {
+    deck.details(server).await["configuration"]["allocations"]["default"]["port"].as_u64().unwrap()
+}
+
+fn parent(pid: u64) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn server_dir(deck: &Deck, uuid: &str) -> PathBuf {
+    deck.data().join("node/servers").join(uuid)
+}
+
+/// Everything at once, as it is by default.
+#[tokio::test]
+async fn a_hostile_game_gets_at_nothing() {
+    if !is_root() {
+        return skip("a_hostile_game_gets_at_nothing", "only root has users to give away", true);
+    }
+    let scene = Scene::play(Deck::isolated("", true).await).await;
+    assert!(scene.has("uid"), "{:?}", scene.missing);
+    scene.assert_stopped(&STOPPED_BY_USER);
+    if scene.has("seccomp") {
+        scene.assert_stopped(&STOPPED_BY_SECCOMP);
+    }
+    if scene.has("files") && scene.has("tcp") && scene.has("scopes") {
+        scene.assert_stopped(&STOPPED_BY_LANDLOCK);
+    }
+    scene.assert_own_works();
+    // Two servers, two users; what is around their files is still the daemon's.
+    let owner = |uuid: &str, name: &str| std::fs::metadata(server_dir(&scene.deck, uuid).join(name)).unwrap().uid();
+    let (one, other) = (owner(&scene.victim, "files"), owner(&scene.hostile, "files"));
+    assert!(one != other && one >= 200_000 && other >= 200_000, "{one} {other}");
+    for name in [".", "log", "definition.json"] {
+        assert_eq!(owner(&scene.hostile, name), 0, "{name}");
+    }
+    let through = scene.attempts.iter().filter(|(name, outcome)| !OWN.contains(&name.as_str()) && *outcome == "got through");
+    let through: Vec<_> = through.collect();
+    assert!(through.is_empty(), "{through:?}");
+}
+
+/// Each rung stops what it is there for without the others.
+#[tokio::test]
+async fn a_user_of_its_own_is_a_wall_by_itself() {
+    if !is_root() {
+        return skip("a_user_of_its_own_is_a_wall_by_itself", "only root has users to give away", true);
+    }
+    let settings = "[isolation]\noff = [\"files\", \"tcp\", \"scopes\", \"seccomp\"]\n";
+    let scene = Scene::play(Deck::isolated(settings, true).await).await;
+    assert!(scene.has("uid") && !scene.has("files") && !scene.has("seccomp"), "{:?}", scene.missing);
+    assert_eq!(scene.why_not("files"), "files: switched off in the settings");
+    scene.assert_stopped(&STOPPED_BY_USER);
+    scene.assert_own_works();
+}
+
+/// In a folder that others cannot enter games have the daemon's user, and Landlock keeps them apart.
+#[tokio::test]
+async fn landlock_is_a_wall_by_itself() {
+    let settings = "[isolation]\noff = [\"seccomp\"]\n";
+    let scene = Scene::play(Deck::isolated(settings, false).await).await;
+    assert!(!scene.has("uid"));
+    let why = scene.why_not("uid");
+    assert!(why.contains("chmod o+x") || why.contains("not root"), "{why}");
+    if !(scene.has("files") && scene.has("tcp") && scene.has("scopes")) {
+        return skip("landlock_is_a_wall_by_itself", &format!("{:?}", scene.missing), false);
+    }
+    scene.assert_stopped(&STOPPED_BY_LANDLOCK);
+    scene.assert_stopped(&STOPPED_BY_SHIM);
+    scene.assert_own_works();
+}
+
+#[tokio::test]
+async fn the_filter_is_a_wall_by_itself() {
+    let settings = "[isolation]\noff = [\"uid\", \"files\", \"tcp\", \"scopes\"]\n";
+    let scene = Scene::play(Deck::isolated(settings, true).await).await;
+    assert!(!scene.has("uid") && !scene.has("files"));
+    assert!(scene.has("seccomp"), "{:?}", scene.missing);
+    scene.assert_stopped(&STOPPED_BY_SECCOMP);
+    scene.assert_stopped(&STOPPED_BY_SHIM);
+    scene.assert_own_works();
+}
+
+/// Without root all games have one user; they are kept apart all the same.
+#[tokio::test]
+async fn games_of_one_ordinary_user_are_kept_apart() {
+    let scene = Scene::play(Deck::unprivileged().await).await;
+    assert!(scene.why_not("uid").contains("not root"), "{:?}", scene.missing);
+    assert!(scene.has("seccomp"));
+    scene.assert_stopped(&STOPPED_BY_SECCOMP);
+    scene.assert_stopped(&STOPPED_BY_SHIM);
+    if scene.has("files") && scene.has("tcp") && scene.has("scopes") {
+        scene.assert_stopped(&STOPPED_BY_LANDLOCK);
+    }
+    scene.assert_own_works();
+}
+
+/// A game that takes all it can get ends itself or is told no; its neighbour does not notice.
+#[tokio::test]
+async fn greed_is_contained() {
+    let deck = Deck::isolated("", true).await;
+    deck.learn_node_token().await;
+    let neighbour = deck.game("--obey", json!({ "ready": "Done" })).await;
+    start(&deck, &neighbour).await;
+    let limits = json!({ "memory": 256, "swap": 0, "disk": 0, "io": 500, "cpu": 0 });
+    let command = "{{QUARTERDECK}} fakegame hostile --forks 1000 --files 200000";
+    let greedy = deck.create(json!({ "command": command, "ready": "attempts over", "limits": limits, "pids": 100, "stop": "stop" })).await;
+    let attempts = attempts(&deck, &greedy).await;
+    let isolation = extra(&deck, &greedy).await["isolation"].clone();
+    let holds = |rung: &str| isolation["active"].to_string().contains(rung);
+    assert!(attempts["fds"].starts_with("refused"), "{attempts:?}");
+    if holds("pids:") || holds("\"uid\"") {
+        assert!(attempts["forks"].starts_with("refused"), "{attempts:?}");
+    }
+    if holds("memory:") {
+        deck.power(&greedy, "kill").await;
+        set_command(&deck, &greedy, "{{QUARTERDECK}} fakegame hostile --memory 1000").await;
+        let mut console = Socket::console(&deck, &greedy).await;
+        console.status("offline").await;
+        console.say("set state", &json!(["start"])).await;
+        console.line("out of memory").await;
+    }
+    let mut console = Socket::console(&deck, &neighbour).await;
+    console.say("send command", &json!(["echo still here"])).await;
+    console.line("still here").await;
+}
+
+/// A server that ran as the daemon's user moves over with its files; links that a game has laid lead nobody out of its folder.
+#[tokio::test]
+async fn a_server_moves_over_to_its_own_user() {
+    if !is_root() {
+        return skip("a_server_moves_over_to_its_own_user", "only root has users to give away", true);
+    }
+    let mut deck = Deck::isolated("[isolation]\noff = [\"uid\"]\n", true).await;
+    deck.learn_node_token().await;
+    let shell = "/bin/sh -c 'mkdir -p world; echo x >> world/level; id -u; read x'";
+    let server = deck.create(json!({ "command": shell, "ready": "", "stop": "stop" })).await;
+    let mut console = Socket::console(&deck, &server).await;
+    console.say("set state", &json!(["start"])).await;
+    assert_eq!(console.line("0").await, "0", "root, as it was before");
+    console.say("send command", &json!(["end"])).await;
+    console.status("offline").await;
+    let outside = deck.data().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("secret"), "x").unwrap();
+    std::os::unix::fs::symlink(&outside, deck.files(&server).join("world/out")).unwrap();
+    deck.stop().await;
+    std::fs::write(deck.data().join("quarterdeck.toml"), "").unwrap();
+    deck.up_again().await;
+    let mut console = Socket::console(&deck, &server).await;
+    console.say("set state", &json!(["start"])).await;
+    let uid: u32 = console.line("2").await.trim().parse().unwrap();
+    let files = deck.files(&server);
+    for path in ["", "world", "world/level", "world/out"] {
+        assert_eq!(std::fs::symlink_metadata(files.join(path)).unwrap().uid(), uid, "{path}");
+    }
+    assert_eq!(std::fs::metadata(&outside).unwrap().uid(), 0);
+    assert_eq!(std::fs::metadata(outside.join("secret")).unwrap().uid(), 0);
+    // It is adopted by the next daemon with what its shim says of it.
+    let before = extra(&deck, &server).await;
+    deck.kill().await;
+    deck.up_again().await;
+    let after = extra(&deck, &server).await;
+    assert_eq!((&after["pid"], &after["isolation"]), (&before["pid"], &before["isolation"]));
+    // And it keeps its user.
+    let mut console = Socket::console(&deck, &server).await;
+    console.say("send command", &json!(["end"])).await;
+    console.status("offline").await;
+    console.say("set state", &json!(["start"])).await;
+    console.status("running").await;
+    let pid = extra(&deck, &server).await["pid"].as_u64().unwrap();
+    assert_eq!(std::fs::metadata(format!("/proc/{pid}")).unwrap().uid(), uid);
+}
+
+/// Files that a definition brings, and what an administrator puts there, are the game's to change.
+#[tokio::test]
+async fn what_is_put_into_the_folder_belongs_to_the_game() {
+    let deck = Deck::isolated("", true).await;
+    let server = deck.create(json!({ "command": "/bin/sh -c 'echo more >> server.jar && echo written; read x'", "ready": "written" })).await;
+    let jar = deck.files(&server).join("server.jar");
+    std::fs::write(&jar, "x").unwrap();
+    std::fs::set_permissions(&jar, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    start(&deck, &server).await;
+    assert_eq!(std::fs::read_to_string(&jar).unwrap(), "xmore\n");
+}
+
+/// A program in a place that games may not read is named as such, and a setting opens the place.
+#[tokio::test]
+async fn a_program_elsewhere_takes_a_setting() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(elsewhere.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let program = elsewhere.path().join("game");
+    std::fs::write(&program, "#!/bin/sh\ncat \"$(dirname \"$0\")/data\"\nread x\n").unwrap();
+    std::fs::write(elsewhere.path().join("data"), "my own data\n").unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut deck = Deck::isolated("", true).await;
+    deck.learn_node_token().await;
+    let server = deck.create(json!({ "command": program.display().to_string(), "ready": "own data" })).await;
+    if extra(&deck, &server).await["isolation"]["missing"].to_string().contains("files:") {
+        return skip("a_program_elsewhere_takes_a_setting", "no Landlock here", false);
+    }
+    let mut console = Socket::console(&deck, &server).await;
+    console.say("set state", &json!(["start"])).await;
+    console.line("`readable`").await;
+    deck.stop().await;
+    let setting = format!("[isolation]\nreadable = [\"{}\"]\n", elsewhere.path().display());
+    std::fs::write(deck.data().join("quarterdeck.toml"), setting).unwrap();
+    deck.up_again().await;
+    start(&deck, &server).await;
+}
