@@ -13,16 +13,8 @@ use e2e::{Deck, Socket, skip};
 use serde_json::{Value, json};
 
 /// What an honest game does as well; it must always work.
-const OWN: [&str; 8] = [
-    "own-write",
-    "own-rename",
-    "own-temporary",
-    "own-program",
-    "own-null",
-    "own-stdout",
-    "bind-any",
-    "bind-own",
-];
+const OWN: [&str; 8] =
+    ["own-write", "own-rename", "own-temporary", "own-program", "own-null", "own-stdout", "bind-any", "bind-own"];
 /// What a user of its own stops, by itself.
 const STOPPED_BY_USER: [&str; 29] = [
     "read-shadow",
@@ -119,6 +111,8 @@ const STOPPED_BY_SECCOMP: [&str; 19] = [
 /// What a shim refuses by itself.
 const STOPPED_BY_SHIM: [&str; 2] = ["shim-own", "shim-victim"];
 
+const NODE: &str = "11111111-2222-3333-4444-555555555555";
+
 /// A deck with two games: one that holds still, and one that is hostile to it and to the rest.
 struct Scene {
     deck: Deck,
@@ -168,7 +162,12 @@ impl Scene {
 
     fn assert_own_works(&self) {
         for name in OWN {
-            assert_eq!(self.attempts.get(name).map(String::as_str), Some("got through"), "{name}\n{:#?}", self.attempts);
+            assert_eq!(
+                self.attempts.get(name).map(String::as_str),
+                Some("got through"),
+                "{name}\n{:#?}",
+                self.attempts
+            );
         }
     }
 
@@ -253,7 +252,8 @@ async fn a_hostile_game_gets_at_nothing() {
     for name in [".", "log", "definition.json"] {
         assert_eq!(owner(&scene.hostile, name), 0, "{name}");
     }
-    let through = scene.attempts.iter().filter(|(name, outcome)| !OWN.contains(&name.as_str()) && *outcome == "got through");
+    let through =
+        scene.attempts.iter().filter(|(name, outcome)| !OWN.contains(&name.as_str()) && *outcome == "got through");
     let through: Vec<_> = through.collect();
     assert!(through.is_empty(), "{through:?}");
 }
@@ -322,7 +322,9 @@ async fn greed_is_contained() {
     start(&deck, &neighbour).await;
     let limits = json!({ "memory": 256, "swap": 0, "disk": 0, "io": 500, "cpu": 0 });
     let command = "{{QUARTERDECK}} fakegame hostile --forks 1000 --files 200000";
-    let greedy = deck.create(json!({ "command": command, "ready": "attempts over", "limits": limits, "pids": 100, "stop": "stop" })).await;
+    let greedy = deck
+        .create(json!({ "command": command, "ready": "attempts over", "limits": limits, "pids": 100, "stop": "stop" }))
+        .await;
     let attempts = attempts(&deck, &greedy).await;
     let isolation = extra(&deck, &greedy).await["isolation"].clone();
     let holds = |rung: &str| isolation["active"].to_string().contains(rung);
@@ -394,7 +396,11 @@ async fn a_server_moves_over_to_its_own_user() {
 #[tokio::test]
 async fn what_is_put_into_the_folder_belongs_to_the_game() {
     let deck = Deck::isolated("", true).await;
-    let server = deck.create(json!({ "command": "/bin/sh -c 'echo more >> server.jar && echo written; read x'", "ready": "written" })).await;
+    let server = deck
+        .create(
+            json!({ "command": "/bin/sh -c 'echo more >> server.jar && echo written; read x'", "ready": "written" }),
+        )
+        .await;
     let jar = deck.files(&server).join("server.jar");
     std::fs::write(&jar, "x").unwrap();
     std::fs::set_permissions(&jar, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
@@ -425,4 +431,40 @@ async fn a_program_elsewhere_takes_a_setting() {
     std::fs::write(deck.data().join("quarterdeck.toml"), setting).unwrap();
     deck.up_again().await;
     start(&deck, &server).await;
+}
+
+/// The doctor sees what a node would find, changes nothing, and fails when something is wrong.
+#[tokio::test]
+async fn the_doctor_tells_weaker_from_wrong() {
+    let mut deck = Deck::isolated("[isolation]\noff = [\"seccomp\"]\n", false).await;
+    let examine = async |deck: &Deck| {
+        let done = deck.command(&["--json", "doctor"]).output().await.unwrap();
+        let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+        (done.status.code(), said["found"].as_array().unwrap().clone())
+    };
+    let verdict = |found: &[Value], what: &str| {
+        let of = |finding: &&Value| finding["what"] == what;
+        let finding = found.iter().find(of).unwrap();
+        (finding["verdict"].as_str().unwrap().to_owned(), finding["text"].as_str().unwrap().to_owned())
+    };
+    let (code, found) = examine(&deck).await;
+    assert_eq!(code, Some(0), "{found:#?}");
+    assert_eq!(verdict(&found, "shim").0, "good", "{found:#?}");
+    assert_eq!(verdict(&found, "seccomp"), ("weaker".to_owned(), "off: switched off in the settings".to_owned()));
+    assert_eq!(verdict(&found, "uid").0, "weaker");
+    deck.stop().await;
+    // A panel that is not there, and a secret that lies open.
+    let node = format!("uuid = \"{NODE}\"\ntoken_id = \"i\"\ntoken = \"s\"\nremote = \"{}\"\n", deck.url());
+    let path = deck.data().join("node.toml");
+    std::fs::write(&path, node).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let (code, found) = examine(&deck).await;
+    assert_eq!(code, Some(1), "{found:#?}");
+    let (secrets, panel) = (verdict(&found, "secrets"), verdict(&found, "panel"));
+    assert!(secrets.0 == "wrong" && secrets.1.contains("chmod 600"), "{secrets:?}");
+    assert!(panel.0 == "wrong" && panel.1.contains(deck.url()), "{panel:?}");
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    deck.up_again().await;
+    let (code, found) = examine(&deck).await;
+    assert_eq!((code, verdict(&found, "panel").0.as_str()), (Some(0), "good"), "{found:#?}");
 }

@@ -100,6 +100,16 @@ pub(crate) enum Command {
     Panel(host::PanelOnly),
     /// Run a node alone, for a panel elsewhere
     Node(host::NodeOnly),
+    /// Look at this machine: what keeps games apart here, and what is wrong
+    #[command(after_help = "\
+Looks at the data folder, control groups, Landlock, system call filters and user ids, runs a program the way games are run, and asks
+the panel of this folder's node.toml. Run it as the user of the node; it changes nothing. Exit code 1: something is wrong rather
+than weaker than it could be.
+
+Examples:
+  sudo quarterdeck doctor --data /var/lib/quarterdeck
+  quarterdeck doctor --json")]
+    Doctor,
     /// List, show, create, change and delete servers
     #[command(visible_alias = "servers")]
     Server(manage::ServerArgs),

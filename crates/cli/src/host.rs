@@ -1,5 +1,6 @@
 //! The serving commands: what `up`, `panel` and `node` share around panel, daemon and listener.
 
+pub(crate) mod doctor;
 pub(crate) mod node;
 pub(crate) mod panel;
 pub(crate) mod site;

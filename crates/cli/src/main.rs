@@ -79,6 +79,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), Fault> {
         Command::Up(args) => return host::up::run(global, args).await,
         Command::Panel(args) => return host::panel::run(global, args).await,
         Command::Node(args) => return host::node::run(global, args).await,
+        Command::Doctor => return host::doctor::run(global).await,
         _ => Context::new(global)?,
     };
     match command {
@@ -94,9 +95,12 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), Fault> {
         Command::User(args) => commands::users::run(&context, args.action).await,
         Command::Share(args) => commands::share::run(&context, args).await,
         // Done before it came to this.
-        Command::Up(_) | Command::Panel(_) | Command::Node(_) | Command::Completions { .. } | Command::Fakegame(_) => {
-            Ok(())
-        }
+        Command::Up(_)
+        | Command::Panel(_)
+        | Command::Node(_)
+        | Command::Doctor
+        | Command::Completions { .. }
+        | Command::Fakegame(_) => Ok(()),
     }
 }
 

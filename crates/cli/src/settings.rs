@@ -342,6 +342,9 @@ mod tests {
             ("retain_bytes = 5", "at least 4194304"),
             ("log_lines = 5", "100 to 2000"),
             ("app_name = \"\\u001b[2J\"", "app_name"),
+            ("[isolation]\noff = [\"jail\"]", "uid, files, tcp, scopes, seccomp"),
+            ("[isolation]\nuid_first = 1000", "at least 10000"),
+            ("[isolation]\nreadable = [\"games\"]", "not an absolute path"),
         ] {
             let fault = load(text, &Serve::default(), &PanelSettings::default()).unwrap_err().to_string();
             assert!(fault.contains(named), "{fault}");
@@ -371,6 +374,11 @@ mod tests {
             [inbound]
             all = { burst = 20, refill_ms = 100 }
             send_command = { burst = 15, refill_ms = 0 }
+            [isolation]
+            off = ["tcp"]
+            uid_first = 300000
+            uid_count = 10
+            readable = ["/srv/maps"]
         "#;
         let settings = load(text, &Serve::default(), &PanelSettings::default()).unwrap();
         let mut panel = ::panel::Config::new("p.db");
@@ -390,6 +398,13 @@ mod tests {
             (node.connections_per_user_max, node.unauthenticated_max, node.unauthenticated_per_address_max),
             (5, 6, 7)
         );
+        let isolation = daemon::IsolationSettings {
+            off: [Rung::Tcp].into(),
+            uid_first: 300_000,
+            uid_count: 10,
+            readable: vec!["/srv/maps".into()],
+        };
+        assert_eq!(node.isolation, isolation);
         let limits = node.session.limits;
         assert_eq!((limits.global.burst, limits.global.refill_ms), (20, 100));
         assert_eq!((limits.send_command.burst, limits.send_command.refill_ms), (15, 0));

@@ -11,6 +11,7 @@ mod access;
 mod clock;
 mod config;
 mod console;
+mod doctor;
 mod figures;
 mod history;
 mod http;
@@ -31,6 +32,7 @@ mod tasks;
 mod waiting;
 
 pub use config::{Config, IsolationSettings, Rung};
+pub use doctor::{Finding, Verdict, examine};
 pub use node::{Daemon, OpenError};
 pub use remote::RemoteError;
 pub use socket::LastWords;

@@ -14,7 +14,10 @@ pub(crate) fn is_held_by_a_shim(pid: i32) -> bool {
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let Some(ours) = above(own) else { return true };
     let Some(theirs) = above(pid) else { return true };
-    theirs.iter().any(|(pid, name)| *pid == own || (is_shim(name) && !ours.iter().any(|(above, _)| above == pid)))
+    theirs
+        .iter()
+        .skip(1)
+        .any(|(pid, name)| *pid == own || (is_shim(name) && !ours.iter().any(|(above, _)| above == pid)))
 }
 
 /// A shim of this build or of another one. Names are cut to 15 bytes; a game that gives itself such a name harms nobody else.

@@ -21,7 +21,14 @@ pub(crate) struct Game {
 
 impl Game {
     pub(crate) fn new(pid: Pid, started_ms: u64, spec: &LaunchSpec, oom_kills: OomKills) -> Self {
-        Self { pid, start_ticks: start_ticks(pid).unwrap_or(0), started_ms, run_id: spec.run_id, rungs: spec.rungs(), oom_kills }
+        Self {
+            pid,
+            start_ticks: start_ticks(pid).unwrap_or(0),
+            started_ms,
+            run_id: spec.run_id,
+            rungs: spec.rungs(),
+            oom_kills,
+        }
     }
 
     pub(crate) fn pid_number(&self) -> u32 {

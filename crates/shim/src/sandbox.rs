@@ -113,9 +113,8 @@ fn allow_beneath(ruleset: &OwnedFd, parent: &impl AsFd, access: u64) -> io::Resu
 
 fn add_rule<T>(ruleset: &OwnedFd, kind: libc::c_int, attr: &T) -> io::Result<()> {
     // SAFETY: `attr` is the structure of this kind and outlives the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), kind, ptr::from_ref(attr), 0_u32)
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), kind, ptr::from_ref(attr), 0_u32) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

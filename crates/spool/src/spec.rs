@@ -267,7 +267,7 @@ impl LaunchSpec {
         }
         if let Some(landlock) = &self.landlock {
             let parts = [landlock.files, landlock.net, landlock.scopes, landlock.terminal].map(u64::to_le_bytes);
-            field(tag::LANDLOCK, &parts.each_ref().map(|part| part.as_slice()));
+            field(tag::LANDLOCK, &parts.each_ref().map(<[u8; 8]>::as_slice));
             for PathRule { access, path } in &landlock.paths {
                 field(tag::PATH_RULE, &[&access.to_le_bytes(), path.as_os_str().as_bytes()]);
             }

@@ -20,15 +20,15 @@ use crate::host::{Ground, failed};
 use crate::output::{Output, note};
 
 /// Name of the configuration in the data folder.
-const CONFIG_FILE: &str = "node.toml";
+pub(super) const CONFIG_FILE: &str = "node.toml";
 
 /// What the panel gave out for this node. Members beyond these are for other daemons and mean nothing here.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
-struct Identity {
+pub(super) struct Identity {
     uuid: Uuid,
     token_id: String,
     token: Secret,
-    remote: String,
+    pub(super) remote: String,
 }
 
 /// Serves until it is told to end.
@@ -79,7 +79,7 @@ async fn keep_booting(daemon: &Daemon) {
     std::future::pending::<()>().await;
 }
 
-fn load(path: &Path) -> Result<Identity, Fault> {
+pub(super) fn load(path: &Path) -> Result<Identity, Fault> {
     let Some(text) = read_if_there(path)? else {
         return Err(Fault::Usage(format!(
             "{}: there is no such file; the panel gives it out at GET /api/application/nodes/{{id}}/configuration",

@@ -72,15 +72,17 @@ impl Machine {
         machine
     }
 
+    /// Controllers that carry limits here, with the tree's version, and those that do not and why.
+    pub(crate) fn controllers(&self) -> (Vec<String>, &[String]) {
+        let usable = |name: &&str| self.tree(name).map(|tree| format!("{name}:cgroup{}", tree.version));
+        (CONTROLLERS.iter().filter_map(usable).collect(), &self.missing)
+    }
+
     /// What of limits holds for every server of this machine, and what holds for every game anywhere.
     pub(crate) fn isolation(&self) -> Isolation {
         let mut active: Vec<String> =
             ["session", "rlimits", "clean_env", "no_new_privs"].into_iter().map(str::to_owned).collect();
-        for controller in CONTROLLERS {
-            if let Some(tree) = self.tree(controller) {
-                active.push(format!("{controller}:cgroup{}", tree.version));
-            }
-        }
+        active.extend(self.controllers().0);
         if self.trees.iter().any(|tree| tree.version == 2) {
             active.push("kill:cgroup2".to_owned());
         }

@@ -117,7 +117,7 @@ impl Ladder {
                 (Ok(()), Some(_)) => Ok(()),
             },
         );
-        check(Rung::Uid, user::possible(settings).and_then(|()| user::enterable(&servers.join("."))));
+        check(Rung::Uid, user::possible(settings).and_then(|()| user::enterable(servers)));
         let readable = settings.readable.iter().filter_map(|path| match path.canonicalize() {
             Ok(real) => Some(real),
             Err(error) => {
@@ -142,7 +142,7 @@ impl Ladder {
         }
         // Ours, so it is ours to open; the folders above are somebody else's decision.
         let opened = [node, servers, programs].into_iter().try_for_each(user::let_through);
-        let found = opened.map_err(|error| error.to_string()).and_then(|()| user::enterable(&servers.join(".")));
+        let found = opened.map_err(|error| error.to_string()).and_then(|()| user::enterable(servers));
         let found = found.and_then(|()| {
             if user::runnable(&program) {
                 return Ok(program.clone());
@@ -177,7 +177,23 @@ impl Ladder {
     /// Prepares a start: the files get their owner, and what the game may do is put together. Blocks.
     pub(crate) fn cage(&self, dir: &Path, files: &Path, program: &Path, definition: &Definition) -> io::Result<Cage> {
         let user = self.own_user(dir, files, definition);
-        let missing = self.missing(dir, definition);
+        self.build(dir, files, program, user, &self.missing(dir, definition), &ports(definition))
+    }
+
+    /// The same for a trial, without a user and ports of its own. Blocks.
+    pub(crate) fn trial(&self, dir: &Path, files: &Path) -> io::Result<Cage> {
+        self.build(dir, files, Path::new("/"), None, &self.missing, &[])
+    }
+
+    fn build(
+        &self,
+        dir: &Path,
+        files: &Path,
+        program: &Path,
+        user: Option<User>,
+        missing: &Missing,
+        ports: &[u16],
+    ) -> io::Result<Cage> {
         let holds = |rung: Rung| !missing.contains_key(&rung);
         let temporary = holds(Rung::Files).then(|| temporary_folder(dir, user)).transpose()?;
         let mut landlock = Landlock::default();
@@ -191,7 +207,7 @@ impl Ladder {
         if holds(Rung::Tcp) {
             landlock.net = NET_BIND_TCP;
             // 0: any free port, which nobody else has.
-            let ports = ports(definition).into_iter().chain([0]);
+            let ports = ports.iter().copied().chain([0]);
             landlock.ports = ports.map(|port| PortRule { access: NET_BIND_TCP, port }).collect();
         }
         if holds(Rung::Scopes) {

@@ -171,7 +171,7 @@ pub(crate) async fn launch(
 }
 
 /// How far a start came.
-enum Started {
+pub(crate) enum Started {
     /// The game's program runs; its pid.
     Running(u32),
     /// Nobody has said so yet, or somebody else holds the log.
@@ -262,7 +262,9 @@ fn prepare(node: &Node, dir: &Path, short: &str, definition: &Definition) -> Res
     let cage = node.ladder.cage(dir, &files, &node.program, definition).map_err(LaunchError::Folder)?;
     launch::write_files(definition, &files, &node.program, cage.user)?;
     let command = launch::command(definition, &files, &node.program)?;
-    if let Some(program) = command.argv.first().filter(|path| node.ladder.closed(Path::new(path), &files, &node.program)) {
+    if let Some(program) =
+        command.argv.first().filter(|path| node.ladder.closed(Path::new(path), &files, &node.program))
+    {
         return Err(LaunchError::Closed { program: program.clone() });
     }
     let leaf = node.machine.leaf(short, &definition.settings.build).map_err(LaunchError::Limits)?;
@@ -302,7 +304,7 @@ fn prepare(node: &Node, dir: &Path, short: &str, definition: &Definition) -> Res
 }
 
 /// Runs the shim and waits for its one answer: the game's pid. The shim detaches itself, so what is waited for is its first process only.
-fn start(program: &Path, short: &str, spec: &LaunchSpec, limit: Duration) -> Result<Started, LaunchError> {
+pub(crate) fn start(program: &Path, short: &str, spec: &LaunchSpec, limit: Duration) -> Result<Started, LaunchError> {
     let mut child = Command::new(program)
         .arg(short)
         .env_clear()

@@ -7,9 +7,9 @@ use proptest::option;
 use proptest::prelude::*;
 use spool::message::{self, Hello, Outcome, Reply, Request, RunState, Scope, StopBy, rung};
 use spool::ready::{Ready, Stage};
-use spool::segment::{NotASegment, POS_MAX};
 use spool::sandbox::{Landlock, PathRule, PortRule};
-use spool::spec::{Console, LaunchSpec, Rlimit, SpecError, User};
+use spool::segment::{NotASegment, POS_MAX};
+use spool::spec::{Console, LaunchSpec, Rlimit, SpecError, User, resource};
 use spool::{ExitPayload, GapPayload, GapReason, InPayload, SegmentHeader, SegmentName, StartPayload};
 
 fn request_of(bytes: &[u8]) -> Request<'_> {
@@ -85,6 +85,37 @@ fn replies_survive_the_way() {
 }
 
 #[test]
+fn a_spec_says_which_rungs_a_game_gets() {
+    let bare = LaunchSpec::new([0; 16], "/log".as_ref(), "/run".as_ref(), vec![b"game".to_vec()], "/".as_ref());
+    assert_eq!(bare.rungs(), rung::NO_NEW_PRIVS);
+    let nproc = Rlimit { resource: resource::NPROC, soft: 1, hard: 1 };
+    let shared = LaunchSpec { rlimits: vec![nproc], ..bare.clone() };
+    assert_eq!(shared.rungs(), rung::NO_NEW_PRIVS, "a limit that counts others too is none");
+    let full = LaunchSpec {
+        user: Some(User { uid: 1, gid: 1 }),
+        landlock: Some(Landlock { files: 1, scopes: 1, ..Landlock::default() }),
+        seccomp: vec![vec![0; 8]],
+        cgroup_procs: vec!["/cgroup.procs".into()],
+        ..shared
+    };
+    let some = rung::OWN_USER | rung::FILES | rung::SCOPES | rung::SECCOMP | rung::CGROUPS | rung::PROCESSES;
+    assert_eq!(full.rungs(), rung::NO_NEW_PRIVS | some);
+}
+
+#[test]
+fn rules_without_a_ruleset_and_half_instructions_are_refused() {
+    let spec = LaunchSpec::new([0; 16], "/log".as_ref(), "/run".as_ref(), vec![b"game".to_vec()], "/".as_ref());
+    let with = |tag: u16, value: &[u8]| {
+        let length = u32::try_from(value.len()).unwrap().to_le_bytes();
+        LaunchSpec::decode(&[spec.encode().as_slice(), &tag.to_le_bytes(), &length, value].concat())
+    };
+    assert!(matches!(with(17, &[0, 0, 0, 0, 0, 0, 0, 0, b'/']), Err(SpecError::Missing { .. })));
+    assert_eq!(with(17, &[0; 8]), Err(SpecError::Field { tag: 17 }), "no path");
+    assert_eq!(with(19, &[0; 12]), Err(SpecError::Field { tag: 19 }));
+    assert_eq!(with(19, &[]), Err(SpecError::Field { tag: 19 }));
+}
+
+#[test]
 fn a_long_name_is_cut_between_two_characters() {
     let name = "ä".repeat(200);
     let mut bytes = Vec::new();
@@ -110,10 +141,11 @@ fn some_spec() -> impl Strategy<Value = LaunchSpec> {
     let third = (any::<bool>(), any::<u32>(), any::<u64>(), any::<u64>(), any::<Option<i32>>());
     let path_rule = (any::<u64>(), path()).prop_map(|(access, path)| PathRule { access, path });
     let port_rule = (any::<u64>(), any::<u16>()).prop_map(|(access, port)| PortRule { access, port });
-    let landlock = (any::<[u64; 4]>(), vec(path_rule, 0..4), vec(port_rule, 0..4)).prop_map(|(numbers, paths, ports)| {
-        let [files, net, scopes, terminal] = numbers;
-        Landlock { files, net, scopes, terminal, paths, ports }
-    });
+    let landlock =
+        (any::<[u64; 4]>(), vec(path_rule, 0..4), vec(port_rule, 0..4)).prop_map(|(numbers, paths, ports)| {
+            let [files, net, scopes, terminal] = numbers;
+            Landlock { files, net, scopes, terminal, paths, ports }
+        });
     let program = vec(any::<[u8; 8]>(), 1..4).prop_map(|instructions| instructions.concat());
     let fourth = (option::of(landlock), vec(program, 0..3), any::<Option<u64>>());
     (first, second, third, fourth).prop_map(|((run_id, log_dir, socket_dir, cwd, argv), second, third, fourth)| {
@@ -209,7 +241,7 @@ fn answers_survive_the_way() {
     let stages = (0..=u8::MAX).map_while(Stage::from_code);
     let mut answers: Vec<Ready> =
         stages.map(|stage| Ready::Failed { stage, errno: 2, text: format!("no {stage}") }).collect();
-    assert_eq!(answers.len(), 13);
+    assert_eq!(answers.len(), 15);
     answers.push(Ready::Ok { shim_pid: 1, game_pid: 2 });
     for answer in answers {
         assert_eq!(Ready::decode(&answer.encode()), Ok(answer));

@@ -41,7 +41,8 @@ const DEVICES: [&str; 7] =
 const DEVICES_OF_A_USER: [&str; 2] = ["/dev/pts", "/dev/shm"];
 const ETC: &str = "/etc";
 /// Nothing of it is a game's business, whatever its mode says. `-` ends the names of copies.
-const ETC_CLOSED: [&str; 8] = ["shadow", "gshadow", "sudoers", "sudoers.d", "ssh", "security", "letsencrypt", "wireguard"];
+const ETC_CLOSED: [&str; 8] =
+    ["shadow", "gshadow", "sudoers", "sudoers.d", "ssh", "security", "letsencrypt", "wireguard"];
 /// How deep folders are looked through for what others may not read. What lies deeper is the owner's to protect.
 const ETC_DEPTH: u32 = 3;
 const OTHERS_READ: u32 = 0o004;

@@ -19,7 +19,6 @@ pub(super) fn landlock_abi() -> io::Result<u32> {
 pub(super) fn has_seccomp() -> io::Result<()> {
     let action: u32 = libc::SECCOMP_RET_ERRNO;
     // SAFETY: the kernel reads one number, which outlives the call, and changes nothing.
-    let result =
-        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0_u32, &raw const action) };
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0_u32, &raw const action) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -190,7 +190,9 @@ mod tests {
         let (files, outside) = (temp.path().join("files"), temp.path().join("outside"));
         fs::create_dir_all(files.join("world/region")).unwrap();
         fs::create_dir_all(outside.join("inner")).unwrap();
-        for file in [files.join("server.jar"), files.join("world/region/r.0"), outside.join("secret"), outside.join("two")] {
+        for file in
+            [files.join("server.jar"), files.join("world/region/r.0"), outside.join("secret"), outside.join("two")]
+        {
             fs::write(file, "x").unwrap();
         }
         symlink(outside.join("secret"), files.join("link")).unwrap();

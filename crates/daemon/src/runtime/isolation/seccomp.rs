@@ -144,8 +144,11 @@ struct Instruction {
 
 impl Instruction {
     fn bytes(self) -> [u8; 8] {
-        let ([a, b], [e, f, g, h]) = (self.code.to_ne_bytes(), self.operand.to_ne_bytes());
-        [a, b, self.yes, self.no, e, f, g, h]
+        let mut bytes = [0; 8];
+        let (code, operand) = (self.code.to_ne_bytes(), self.operand.to_ne_bytes());
+        let fields = code.into_iter().chain([self.yes, self.no]).chain(operand);
+        bytes.iter_mut().zip(fields).for_each(|(byte, field)| *byte = field);
+        bytes
     }
 }
 
@@ -261,7 +264,7 @@ mod tests {
             libc::CLONE_NEWPID,
             libc::CLONE_NEWNET,
         ] {
-            assert_eq!(run(X86_64, clone, [namespace.cast_unsigned() | 17, 0]), REFUSED);
+            assert_eq!(run(X86_64, clone, [namespace.cast_unsigned() | 0x11, 0]), REFUSED);
         }
         let socket = number(libc::SYS_socket);
         assert_eq!(run(X86_64, socket, [2, 1]), ALLOW);
@@ -281,7 +284,7 @@ mod tests {
         assert_eq!(run(I386, 26, [0, 0]), REFUSED, "ptrace of 32-bit programs");
         assert_eq!(run(I386, 3, [0, 0]), ALLOW, "read of 32-bit programs");
         assert_eq!(run(I386, 120, [0x1000_0011, 0]), REFUSED);
-        assert_eq!(run(X86_64, X32_BIT | 101, [0, 0]), UNKNOWN);
+        assert_eq!(run(X86_64, X32_BIT | 0x65, [0, 0]), UNKNOWN);
         assert_eq!(run(AARCH64, 63, [0, 0]), REFUSED, "nothing that is not known");
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn possible(settings: &IsolationSettings) -> Result<(), String> {
 }
 
 /// What a game that has to be root keeps of root's powers: to use files whoever owns them, low ports, and to become somebody else.
-/// Bits: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETGID, SETUID, NET_BIND_SERVICE.
+/// Bits: `CHOWN`, `DAC_OVERRIDE`, `FOWNER`, `FSETID`, `SETGID`, `SETUID`, `NET_BIND_SERVICE`.
 const KEPT_BY_ROOT: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 10;
 /// Takes to give up capabilities for good.
 const SETPCAP: u64 = 1 << 8;
@@ -72,10 +72,11 @@ fn is_mapped(map: &str, first: u32, count: u32) -> bool {
     })
 }
 
-/// Whether users that are nobody may get to a path, through every folder above it.
+/// Whether users that are nobody may get to a path, through every folder above it. It need not be there itself.
 pub(super) fn enterable(path: &Path) -> Result<(), String> {
-    let real = path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?;
-    for folder in real.ancestors().skip(1) {
+    let above = path.parent().unwrap_or(path);
+    let above = above.canonicalize().map_err(|error| format!("{}: {error}", above.display()))?;
+    for folder in above.ancestors() {
         let mode = fs::metadata(folder).map_err(|error| format!("{}: {error}", folder.display()))?.mode();
         if mode & OTHERS_PASS == 0 {
             return Err(format!(
@@ -167,6 +168,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let inside = temp.path().join("a/b");
         fs::create_dir_all(&inside).unwrap();
+        fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let why = enterable(&inside).unwrap_err();
         let closed = temp.path().canonicalize().unwrap();
         assert!(why.contains(&format!("chmod o+x {}`", closed.display())), "{why}");
