@@ -7,6 +7,7 @@
 pub mod access;
 pub mod deck;
 pub mod folder;
+pub mod hostile;
 pub mod pair;
 pub mod program;
 pub mod record;

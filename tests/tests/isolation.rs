@@ -1,189 +1,17 @@
-//! What a game can get at that is not its own: nothing, as far as the machine has the means. A hostile game tries, and says how each
-//! attempt ended; see `fakegame/hostile`.
+//! What a game can get at that is not its own: nothing, as far as the machine has the means.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use std::collections::BTreeMap;
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 
+use e2e::hostile::{
+    OWN, STOPPED_BY_LANDLOCK, STOPPED_BY_SECCOMP, STOPPED_BY_SHIM, STOPPED_BY_USER, Scene, attempts, extra, set_command,
+};
 use e2e::{Deck, Socket, skip};
 use serde_json::{Value, json};
 
-/// What an honest game does as well; it must always work.
-const OWN: [&str; 8] =
-    ["own-write", "own-rename", "own-temporary", "own-program", "own-null", "own-stdout", "bind-any", "bind-own"];
-/// What a user of its own stops, by itself.
-const STOPPED_BY_USER: [&str; 29] = [
-    "read-shadow",
-    "read-shadow-by-link",
-    "read-root",
-    "write-etc",
-    "list-own-log",
-    "forge-own-log",
-    "write-beside-own",
-    "read-own-definition",
-    "move-own-files",
-    "read-victim-files",
-    "write-victim-files",
-    "list-victim-log",
-    "read-victim-definition",
-    "list-servers",
-    "read-database",
-    "read-key",
-    "replace-shim",
-    "signal-shim",
-    "stop-shim",
-    "ptrace-shim",
-    "environ-shim",
-    "memory-shim",
-    "signal-daemon",
-    "stop-daemon",
-    "ptrace-daemon",
-    "signal-victim",
-    "stop-victim",
-    "shim-own",
-    "shim-victim",
-];
-/// What Landlock stops by itself, also games of the daemon's own user.
-const STOPPED_BY_LANDLOCK: [&str; 36] = [
-    "read-shadow",
-    "read-shadow-by-link",
-    "read-root",
-    "write-shared",
-    "write-etc",
-    "list-own-log",
-    "forge-own-log",
-    "write-beside-own",
-    "read-own-definition",
-    "move-own-files",
-    "read-victim-files",
-    "write-victim-files",
-    "list-victim-log",
-    "read-victim-definition",
-    "list-servers",
-    "read-database",
-    "read-key",
-    "replace-shim",
-    "signal-shim",
-    "stop-shim",
-    "ptrace-shim",
-    "environ-shim",
-    "memory-shim",
-    "signal-daemon",
-    "stop-daemon",
-    "ptrace-daemon",
-    "environ-daemon",
-    "memory-daemon",
-    "signal-victim",
-    "stop-victim",
-    "ptrace-victim",
-    "environ-victim",
-    "memory-victim",
-    "mount",
-    "bind-foreign",
-    "abstract-socket",
-];
-/// What the filter of system calls stops by itself, also as root.
-const STOPPED_BY_SECCOMP: [&str; 19] = [
-    "ptrace-shim",
-    "ptrace-daemon",
-    "ptrace-victim",
-    "packet-socket",
-    "crypto-socket",
-    "terminal-input",
-    "mount",
-    "unshare-user",
-    "unshare-mount",
-    "clone-user",
-    "chroot",
-    "bpf",
-    "perf",
-    "keyctl",
-    "io-uring",
-    "userfaultfd",
-    "modules",
-    "kexec",
-    "setns",
-];
-/// What a shim refuses by itself.
-const STOPPED_BY_SHIM: [&str; 2] = ["shim-own", "shim-victim"];
-
 const NODE: &str = "11111111-2222-3333-4444-555555555555";
-
-/// A deck with two games: one that holds still, and one that is hostile to it and to the rest.
-struct Scene {
-    deck: Deck,
-    victim: String,
-    hostile: String,
-    /// How each attempt ended.
-    attempts: BTreeMap<String, String>,
-    active: Vec<String>,
-    missing: Vec<String>,
-}
-
-impl Scene {
-    async fn play(deck: Deck) -> Self {
-        deck.learn_node_token().await;
-        let victim = deck.game("", json!({ "ready": "Done" })).await;
-        std::fs::write(deck.files(&victim).join("secret.txt"), "secret").unwrap();
-        start(&deck, &victim).await;
-        let victims = extra(&deck, &victim).await;
-        let hostile = deck.create(json!({ "command": "true", "ready": "attempts over", "stop": "stop" })).await;
-        let socket = format!("quarterdeck-test-{}", std::process::id());
-        let _listening = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&socket).unwrap()).unwrap();
-        let folder = |uuid: &str| deck.data().join("node/servers").join(uuid).display().to_string();
-        let command = format!(
-            "{{{{QUARTERDECK}}}} fakegame hostile --own {} --victim {} --data {} --own-port {{{{SERVER_PORT}}}} --foreign-port {} \
-             --abstract-socket {socket} --process shim={} --process daemon={} --process victim={}",
-            folder(&hostile),
-            folder(&victim),
-            deck.data().display(),
-            port(&deck, &victim).await,
-            parent(victims["pid"].as_u64().unwrap()),
-            deck.pid().unwrap(),
-            victims["pid"],
-        );
-        set_command(&deck, &hostile, &command).await;
-        let attempts = attempts(&deck, &hostile).await;
-        let isolation = extra(&deck, &hostile).await["isolation"].clone();
-        let list = |name: &str| serde_json::from_value(isolation[name].clone()).unwrap();
-        Self { victim, hostile, attempts, active: list("active"), missing: list("missing"), deck }
-    }
-
-    fn assert_stopped(&self, attempts: &[&str]) {
-        for name in attempts {
-            let outcome = self.attempts.get(*name).map_or("was not made", String::as_str);
-            assert!(outcome.starts_with("refused"), "{name}: {outcome}\n{:#?}", self.attempts);
-        }
-    }
-
-    fn assert_own_works(&self) {
-        for name in OWN {
-            assert_eq!(
-                self.attempts.get(name).map(String::as_str),
-                Some("got through"),
-                "{name}\n{:#?}",
-                self.attempts
-            );
-        }
-    }
-
-    /// Whether a rung holds; the reason stands in the other list if not.
-    fn has(&self, rung: &str) -> bool {
-        let names = |text: &String| text == rung || text.starts_with(&format!("{rung}:"));
-        let (active, missing) = (self.active.iter().any(names), self.missing.iter().any(names));
-        assert!(active != missing, "{rung}: {:?} {:?}", self.active, self.missing);
-        active
-    }
-
-    fn why_not(&self, rung: &str) -> &str {
-        let named = |text: &&String| text.starts_with(&format!("{rung}: "));
-        self.missing.iter().find(named).map_or("", String::as_str)
-    }
-}
 
 /// Starts a server and waits until it runs.
 async fn start(deck: &Deck, server: &str) -> Socket {
@@ -191,34 +19,6 @@ async fn start(deck: &Deck, server: &str) -> Socket {
     console.say("set state", &json!(["start"])).await;
     console.status("running").await;
     console
-}
-
-/// Starts a hostile game and gives how each of its attempts ended.
-async fn attempts(deck: &Deck, server: &str) -> BTreeMap<String, String> {
-    let mut console = Socket::console(deck, server).await;
-    console.say("set state", &json!(["start"])).await;
-    console.line("attempts over").await;
-    let lines = console.lines();
-    let attempts = lines.iter().filter_map(|line| line.trim().strip_prefix("attempt ")?.split_once(": "));
-    attempts.map(|(name, outcome)| (name.to_owned(), outcome.to_owned())).collect()
-}
-
-async fn extra(deck: &Deck, server: &str) -> Value {
-    deck.details(server).await["quarterdeck"].clone()
-}
-
-async fn set_command(deck: &Deck, server: &str, command: &str) {
-    let done = deck.command(&["server", "set", server, "--command", command]).output().await.unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-}
-
-async fn port(deck: &Deck, server: &str) -> u64 {
-    deck.details(server).await["configuration"]["allocations"]["default"]["port"].as_u64().unwrap()
-}
-
-fn parent(pid: u64) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn is_root() -> bool {

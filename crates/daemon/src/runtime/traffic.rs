@@ -4,7 +4,7 @@
 //! they are attached to, and they go away with it. Loopback counts as well, because players behind a proxy on the same machine
 //! come that way. Needs root and a cgroup2 mount; where it is refused the figures stay 0 and the server's details say so.
 //!
-//! The only unsafe code of the daemon: `bpf(2)` has no safe wrapper without a large dependency (see docs/decisions).
+//! Unsafe code, with `runtime/isolation/kernel`: `bpf(2)` has no safe wrapper without a large dependency (see docs/decisions).
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
