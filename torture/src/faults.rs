@@ -10,6 +10,7 @@ mod clock;
 mod commands;
 mod disk;
 mod flood;
+mod isolation;
 mod kill;
 mod power;
 mod soak;
@@ -40,6 +41,7 @@ pub(crate) const ALL: &[Fault] = &[
     fault!(disk, "disks that are full, read-only or failing, under the log and under the panel's database"),
     fault!(access, "rights, keys, accounts and servers that are taken away from viewers"),
     fault!(clock, "clocks of panel and node that are apart or are set"),
+    fault!(isolation, "a game that tries to get at everything that is not its own"),
     fault!(power, "random power actions, crashes and kills of the program"),
     Fault {
         only_when_named: true,
