@@ -49,6 +49,7 @@ export class MockGame {
   killAt: number | null = null;
   lastExit: string | null = null;
   crashed = false;
+  condition: string | null = null;
   endedAt: number | null = null;
   restartAt: number | null = null;
   rx = 0;
@@ -181,6 +182,7 @@ export class MockGame {
     this.restartAt = null;
     this.lastExit = this.endedAt = null;
     this.crashed = false;
+    if (this.crashes === 0) this.condition = null;
     this.hung = false;
     this.startedAt = Date.now();
     this.runs.unshift({ id: String(this.runs.length + 1), started_at: this.startedAt, ended_at: null, first_line: this.next, end_line: null, exit: null, crashed: false });
@@ -215,12 +217,14 @@ export class MockGame {
     if (crashed) {
       const wait = Math.max(2_000 * 2 ** this.crashes++, 6_000);
       this.restartAt = this.crashes > RESTARTS_MAX ? null : Date.now() + wait;
+      this.condition = this.crashes > 1 ? "crash-looping" : null;
+      const looping = this.condition ? `The server is crash-looping: ${this.crashes} failures in a row, none of which ran for 1 min. ` : "";
       this.notice(`The server crashed: ${exit}.`);
       if (this.restartAt) {
-        this.notice(`Restart ${this.crashes} of ${RESTARTS_MAX} follows in ${Math.round(wait / 1000)} s.`);
+        this.notice(`${looping}Restart ${this.crashes} of ${RESTARTS_MAX} follows in ${Math.round(wait / 1000)} s.`);
         this.later(wait, () => this.start());
       } else {
-        this.notice(`That is ${this.crashes} failures in a row: given up. It stays down until somebody starts it.`);
+        this.notice(`${looping}Given up. It stays down until somebody starts it.`);
         this.crashes = 0;
       }
     } else {
@@ -240,6 +244,7 @@ export class MockGame {
       at: Date.now(),
       ...(this.state === "stopping" && this.killAt ? { kill_at: this.killAt } : {}),
       ...(this.state === "offline" && this.lastExit ? { exit: this.lastExit, ended_at: this.endedAt, ...(this.crashed ? { crashed: true } : {}) } : {}),
+      ...(this.condition ? { condition: this.condition } : {}),
       ...(this.restartAt ? { restart_at: this.restartAt } : {}),
     };
   }

@@ -75,7 +75,7 @@ export function serverRoutes(games: MockGame[], url: URL, request: IncomingMessa
   if (rest === "/resources") {
     const stats = game.stats() as { memory_bytes: number; cpu_absolute: number; disk_bytes: number; uptime: number; network: { rx_bytes: number; tx_bytes: number } };
     return envelope(response, "stats", {
-      current_state: game.state, is_suspended: trouble.suspended === game.name, last_exit: game.lastExit, ...(game.crashed ? { crashed: true } : {}), ended_at_ms: game.endedAt, restart_in_ms: game.restartAt ? Math.max(0, game.restartAt - Date.now()) : null,
+      current_state: game.state, is_suspended: trouble.suspended === game.name, last_exit: game.lastExit, ...(game.crashed ? { crashed: true } : {}), ...(game.condition ? { condition: game.condition } : {}), ended_at_ms: game.endedAt, restart_in_ms: game.restartAt ? Math.max(0, game.restartAt - Date.now()) : null,
       resources: { cpu_absolute: stats.cpu_absolute, memory_bytes: stats.memory_bytes, memory_limit_bytes: 1_073_741_824, disk_bytes: stats.disk_bytes, network_rx_bytes: stats.network.rx_bytes, network_tx_bytes: stats.network.tx_bytes, uptime: stats.uptime },
     });
   }

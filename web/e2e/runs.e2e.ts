@@ -30,9 +30,9 @@ describe.runIf(IS_MOCK)("with the mock", () => {
     const told = async () => {
       await card.getByText("exit code 3", { exact: true }).waitFor();
       await card.getByText("It stays down until somebody starts it.", { exact: true }).waitFor();
-      await card.getByTestId("crash-note").getByText("That is 6 failures in a row: given up.").waitFor();
+      await card.getByTestId("crash-note").getByText("The server is crash-looping: 6 failures in a row, none of which ran for 1 min. Given up.").waitFor();
       // Each thing once, and no label broken into lines.
-      expect((await card.getByTestId("crash-note").textContent())?.trim()).toBe("That is 6 failures in a row: given up.");
+      expect((await card.getByTestId("crash-note").textContent())?.trim()).toBe("The server is crash-looping: 6 failures in a row, none of which ran for 1 min. Given up.");
       expect(await card.locator("dt").evaluateAll((labels) => labels.every((label) => label.getClientRects().length === 1 && label.clientHeight < 30))).toBe(true);
       await card.getByText("Last lines").click();
       await card.locator("pre").getByText("the anchor is not attached").waitFor();

@@ -59,9 +59,10 @@ describe("quarterdeck.v1", () => {
     expect(decode('{"event":"gap","args":["{\\"from\\":9,\\"to\\":9}"]}')).toBeNull();
     expect(decode('{"event":"heartbeat","args":["{\\"head\\":12,\\"at\\":5}"]}')).toEqual({ event: "heartbeat", head: 12, at: 5 });
     expect(decode('{"event":"receipt","args":["{\\"id\\":\\"1\\",\\"outcome\\":\\"refused\\",\\"reason\\":\\"no\\"}"]}')).toEqual({ event: "receipt", receipt: { id: "1", outcome: "refused", line: null, reason: "no" } });
-    expect(decode('{"event":"status","args":["stopping"],"at":1,"kill_at":9}')).toEqual({ event: "status", state: "stopping", at: 1, killAt: 9, exit: null, crashed: false, endedAt: null, restartAt: null });
+    expect(decode('{"event":"status","args":["stopping"],"at":1,"kill_at":9}')).toEqual({ event: "status", state: "stopping", at: 1, killAt: 9, exit: null, crashed: false, condition: null, endedAt: null, restartAt: null });
     expect(decode('{"event":"status","args":["offline"],"exit":"exit code 0","ended_at":5}')).toMatchObject({ exit: "exit code 0", crashed: false, endedAt: 5 });
-    expect(decode('{"event":"status","args":["offline"],"exit":"exit code 3","crashed":true,"ended_at":5}')).toMatchObject({ crashed: true });
+    expect(decode('{"event":"status","args":["offline"],"exit":"exit code 3","crashed":true,"ended_at":5}')).toMatchObject({ crashed: true, condition: null });
+    expect(decode(fixture("numbered/status-crash-looping.json"))).toMatchObject({ crashed: true, condition: "crash-looping", restartAt: 1_800_000_004_000 });
     expect(decode('{"event":"status","args":["sunk"]}')).toBeNull();
   });
 

@@ -27,7 +27,7 @@ use crate::runtime::{process, program};
 use crate::server::actor::Actor;
 use crate::server::journal::Journal;
 use crate::server::record::replace;
-use crate::server::{Asker, DEFINITION_FILE, Kept, LOG_DIR, Server, Standing, Status};
+use crate::server::{Asker, Crashes, DEFINITION_FILE, Kept, LOG_DIR, Server, Standing, Status};
 use crate::tasks::{Kind, Tasks, blocking};
 use crate::waiting::WaitingRoom;
 use crate::{clock, history, http, panel_time, stats};
@@ -171,6 +171,7 @@ impl Node {
             last_exit: None,
             restart_at_ms: None,
             kill_at_ms: None,
+            crashes: Crashes::default(),
         };
         let (server, mailbox) = Server::new(id, dir.clone(), console, status, kept);
         let known = {

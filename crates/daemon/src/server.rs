@@ -21,10 +21,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use engine::power::Power;
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::history::Run;
 use wire::ids::{ServerId, UserId};
-use wire::node::{Extra, Isolation, ServerDetails};
+use wire::node::{Condition, Extra, Isolation, ServerDetails};
 use wire::remote::Definition;
 use wire::server::{PowerAction, State, Stats};
 
@@ -71,8 +72,31 @@ pub(crate) struct Status {
     pub(crate) last_exit: Option<LastExit>,
     /// Unix milliseconds of the start that back-off has planned.
     pub(crate) restart_at_ms: Option<u64>,
+    /// What there is to say of crashes since the last run that lasted.
+    pub(crate) crashes: Crashes,
     /// Unix milliseconds of the end of a stop's grace.
     pub(crate) kill_at_ms: Option<u64>,
+}
+
+/// Crashes since the last run that lasted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Crashes {
+    pub(crate) in_a_row: u32,
+    pub(crate) condition: Option<Condition>,
+    /// It is not started again by itself.
+    pub(crate) gave_up: bool,
+}
+
+impl Crashes {
+    /// As the engine counts them.
+    pub(crate) fn of(power: &Power) -> Self {
+        let crash_loop = power.crash_loop();
+        Self {
+            in_a_row: power.crashes_in_a_row(),
+            condition: crash_loop.map(|_| Condition::CrashLooping),
+            gave_up: crash_loop.is_some_and(|crash_loop| crash_loop.gave_up),
+        }
+    }
 }
 
 /// How a run ended.
@@ -355,9 +379,15 @@ impl Server {
         });
     }
 
-    /// Publishes a new state: in the status, in the samples (zeros when offline), and to every viewer.
-    fn set_state(&self, state: State) {
-        self.0.status.send_modify(|status| status.state = state);
+    /// Publishes a new state, with what is planned from then on: in the status, in the samples (zeros when offline), and to every
+    /// viewer.
+    fn set_state(&self, state: State, plans: Option<impl FnOnce(&mut Status)>) {
+        self.0.status.send_modify(|status| {
+            status.state = state;
+            if let Some(plans) = plans {
+                plans(status);
+            }
+        });
         self.0.console.hub().set_state(state);
         self.0.stats.send_if_modified(|stats| {
             stats.state = state;
@@ -409,6 +439,9 @@ impl Server {
                 ended_at_ms: status.last_exit.as_ref().map(|exit| exit.at_ms),
                 last_exit: status.last_exit.map(|exit| exit.how),
                 restart_at_ms: status.restart_at_ms,
+                condition: status.crashes.condition,
+                crashes_in_a_row: status.crashes.in_a_row,
+                gave_up: status.crashes.gave_up,
             }),
         }
     }

@@ -32,8 +32,8 @@ mod settings;
 
 pub use exit::{BadExit, Exit, ExitKind};
 pub use settings::{
-    CrashPolicy, KILL_REPEAT_MS, READY_TIMEOUT_DEFAULT_MS, SETTING_MS_MAX, SETTLE_DEFAULT_MS, STOP_GRACE_DEFAULT_MS,
-    SUSPEND_GRACE_MS, Settings, WAIT_MS_MAX, WAITING_MAX,
+    CrashPolicy, KILL_REPEAT_MS, LOOP_CRASHES, READY_TIMEOUT_DEFAULT_MS, SETTING_MS_MAX, SETTLE_DEFAULT_MS,
+    STOP_GRACE_DEFAULT_MS, SUSPEND_GRACE_MS, Settings, WAIT_MS_MAX, WAITING_MAX,
 };
 
 /// Something that happened.
@@ -75,6 +75,15 @@ pub enum Input {
         wanted: Wanted,
         /// How far that had come.
         ending: Ending,
+    },
+    /// This daemon was restarted, and an earlier one had seen crashes in a row. Goes before whatever it finds of a process.
+    Recalled {
+        /// How many.
+        crashes_in_a_row: u32,
+        /// Milliseconds until the restart it had planned, if it had; a longer time than the policy allows is cut.
+        restart_in_ms: Option<u64>,
+        /// Milliseconds that the run which is found has lasted, or had when it ended; 0 without one.
+        ran_ms: u64,
     },
     /// Its holder is gone, and what it held may be saving its state: [`Input::Exited`] or [`Input::Lost`] follow when nothing is left.
     Orphaned,
@@ -141,6 +150,15 @@ pub enum Effect {
         /// When it is started again, on the monotonic clock; `None`: not by itself.
         restart_at_ms: Option<u64>,
     },
+}
+
+/// A server that crashes again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrashLoop {
+    /// How often by now, at least [`LOOP_CRASHES`] times.
+    pub in_a_row: u32,
+    /// It is not started again by itself.
+    pub gave_up: bool,
 }
 
 /// Why a power action is refused. The text says what happened and what to do.
@@ -279,6 +297,10 @@ impl Power {
             Input::Exited(exit) => self.exited(now_ms, exit, out),
             Input::Adopted { matched } => self.adopted(now_ms, matched, out),
             Input::AdoptedStopping { wanted, ending } => self.adopted_stopping(now_ms, wanted, ending, out),
+            Input::Recalled { crashes_in_a_row, restart_in_ms, ran_ms } => {
+                let has_lasted = ran_ms >= self.settings.crash.stable_after_ms();
+                self.recalled(now_ms, if has_lasted { 0 } else { crashes_in_a_row }, restart_in_ms, out);
+            }
             Input::Orphaned => self.orphaned(out),
             Input::Lost { reason } => self.lost(now_ms, reason, out),
             Input::Suspend => self.suspend(now_ms, out),
@@ -350,9 +372,17 @@ impl Power {
         self.has_crashed
     }
 
-    /// Whether it has crashed at least twice without a run between that lasted, and nobody has stepped in since.
-    pub fn crash_looping(&self) -> bool {
-        self.crashes_in_a_row >= 2
+    /// How often it has crashed since the last run that lasted or the last time that somebody stepped in.
+    pub fn crashes_in_a_row(&self) -> u32 {
+        self.crashes_in_a_row
+    }
+
+    /// Whether it has crashed at least twice without a run between that lasted, and nobody has stepped in since. Holds through the
+    /// restarts, and after the last one until somebody starts it.
+    pub fn crash_loop(&self) -> Option<CrashLoop> {
+        let is_down = matches!(self.phase, Phase::Offline { restart_at_ms: None });
+        let gave_up = is_down && self.crashes_in_a_row > self.settings.crash.give_up_after;
+        (self.crashes_in_a_row >= LOOP_CRASHES).then_some(CrashLoop { in_a_row: self.crashes_in_a_row, gave_up })
     }
 
     fn enter(&mut self, phase: Phase, out: &mut Vec<Effect>) {

@@ -311,6 +311,18 @@ pub struct Resources {
     /// Milliseconds until the start that is planned after a crash; ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_in_ms: Option<u64>,
+    /// When that is; ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_at: Option<String>,
+    /// `crash-looping` from the second crash in a row on, until a run lasts or somebody steps in; ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// Crashes since the last run that lasted, while there are any; ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crashes_in_a_row: Option<u32>,
+    /// It has crashed too often and stays down until somebody starts it; ours.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gave_up: bool,
     /// What keeps the server apart and within its limits, as far as its node says it; ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,

@@ -167,6 +167,38 @@ pub struct Extra {
     pub ended_at_ms: Option<u64>,
     /// Unix milliseconds of the start that back-off has planned after a crash.
     pub restart_at_ms: Option<u64>,
+    /// `crash-looping` from the second crash in a row on, until a run lasts or somebody steps in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
+    /// Crashes since the last run that lasted, while there are any.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub crashes_in_a_row: u32,
+    /// It has crashed too often and is not started again by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gave_up: bool,
+}
+
+/// What a server's state does not say: that one stands beside it, and clients know four of those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// It crashes again and again.
+    CrashLooping,
+}
+
+impl Condition {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CrashLooping => "crash-looping",
+        }
+    }
+}
+
+/// For counts that are left out when there is nothing to count.
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes it so
+pub(crate) fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// `GET /api/servers/{uuid}/logs`.

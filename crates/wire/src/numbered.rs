@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::history::LineKind;
+use crate::node::{Condition, is_none};
 
 /// Its name in `Sec-WebSocket-Protocol`.
 pub const SUBPROTOCOL: &str = "quarterdeck.v1";
@@ -109,6 +110,15 @@ pub struct StatusMembers {
     /// While offline after a crash: when it is started again; Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_at: Option<u64>,
+    /// `crash-looping`, in any state, from the second crash in a row on until a run lasts or somebody steps in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<Condition>,
+    /// Crashes since the last run that lasted, while there are any.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub crashes_in_a_row: u32,
+    /// While offline: it has crashed too often and is not started again by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gave_up: bool,
 }
 
 /// A frame with members beside `event` and `args`.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use wire::console::{Event, Incoming, frame, server};
 use wire::history::LineKind;
+use wire::node::Condition;
 use wire::numbered::{
     self, Attach, Attached, Gap, Heartbeat, LineMembers, Receipt, ReceiptOutcome, StatusMembers, document, line_frame,
 };
@@ -37,6 +38,9 @@ fn sent() -> Vec<(&'static str, String)> {
         restart_at: Some(AT + 2000),
         ..StatusMembers::default()
     };
+    let condition = Some(Condition::CrashLooping);
+    let looping = StatusMembers { condition, crashes_in_a_row: 2, restart_at: Some(AT + 4000), ..crashed.clone() };
+    let given_up = StatusMembers { crashes_in_a_row: 6, gave_up: true, restart_at: None, ..looping.clone() };
     vec![
         ("attached", Event::Attached(Attached { next: 120, head: 128 }).frame(false)),
         ("heartbeat", Event::Heartbeat(Heartbeat { head: 128, at: AT }).frame(false)),
@@ -53,6 +57,8 @@ fn sent() -> Vec<(&'static str, String)> {
             status("stopping", StatusMembers { kill_at: Some(AT + 10_000), ..StatusMembers::default() }),
         ),
         ("status-crashed", status("offline", crashed)),
+        ("status-crash-looping", status("offline", looping)),
+        ("status-given-up", status("offline", given_up)),
     ]
 }
 

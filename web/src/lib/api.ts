@@ -40,6 +40,8 @@ export interface Resources {
   last_exit: string | null;
   /** Whether that exit was a crash. Older panels do not tell. */
   crashed?: boolean;
+  /** `crash-looping` while it crashes again and again. */
+  condition?: string;
   ended_at_ms?: number | null;
   restart_in_ms: number | null;
   resources: {

@@ -60,6 +60,7 @@ export const en = {
   "state.running": "running",
   "state.stopping": "stopping",
   "state.crashed": "crashed",
+  "state.looping": "crash-looping",
   "state.unknown": "unknown",
 
   "power.group": "Power of {name}",

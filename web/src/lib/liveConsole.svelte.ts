@@ -56,6 +56,7 @@ export class LiveConsole {
   restartAt = $state<number | null>(null);
   /** Whether the last run ended in a crash, also when the banner about it was closed. */
   crashed = $state(false);
+  condition = $state<string | null>(null);
   crash = $state.raw<Crash | null>(null);
   /** The crash before the run that goes on now, until somebody has seen it: a restart may follow before anybody reads the banner. */
   survived = $state.raw<Crash | null>(null);
@@ -248,6 +249,7 @@ export class LiveConsole {
     this.restartAt = event.restartAt;
     // How a run ended is told after a normal stop as well; only a crash is worth a banner.
     this.crashed = event.state === "offline" && event.crashed;
+    this.condition = event.condition;
     if (this.crashed) this.survived = null;
     else if (this.crash && event.state !== "offline") this.survived = this.crash;
     if (!this.crashed) this.crash = null;
@@ -280,7 +282,7 @@ export class LiveConsole {
   }
 
   private forget(): void {
-    this.power = this.stats = this.crash = this.survived = this.killAt = this.restartAt = null;
+    this.power = this.stats = this.crash = this.survived = this.killAt = this.restartAt = this.condition = null;
     this.crashed = false;
   }
 

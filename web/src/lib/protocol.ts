@@ -46,7 +46,7 @@ export type ServerEvent =
   | { event: "gap"; from: number; to: number; reason: string }
   | { event: "heartbeat"; head: number; at: number | null }
   | { event: "receipt"; receipt: Receipt }
-  | { event: "status"; state: ServerState; at: number | null; killAt: number | null; exit: string | null; crashed: boolean; endedAt: number | null; restartAt: number | null }
+  | { event: "status"; state: ServerState; at: number | null; killAt: number | null; exit: string | null; crashed: boolean; condition: string | null; endedAt: number | null; restartAt: number | null }
   | { event: "stats"; stats: Stats }
   | { event: "token expiring" }
   | { event: "token expired" }
@@ -118,6 +118,7 @@ export function decode(frame: unknown): ServerEvent | null {
             killAt: count(members.kill_at),
             exit: typeof members.exit === "string" ? members.exit : null,
             crashed: members.crashed === true,
+            condition: typeof members.condition === "string" ? members.condition : null,
             endedAt: count(members.ended_at),
             restartAt: count(members.restart_at),
           }

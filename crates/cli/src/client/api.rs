@@ -132,6 +132,18 @@ pub(crate) struct Resources {
     /// Milliseconds until the start that is planned after a crash; likewise.
     #[serde(default)]
     pub(crate) restart_in_ms: Option<u64>,
+    /// When that is; likewise.
+    #[serde(default)]
+    pub(crate) restart_at: Option<String>,
+    /// `crash-looping` while it crashes again and again; likewise.
+    #[serde(default)]
+    pub(crate) condition: Option<String>,
+    /// Crashes since the last run that lasted; likewise.
+    #[serde(default)]
+    pub(crate) crashes_in_a_row: Option<u32>,
+    /// It stays down after too many of them; likewise.
+    #[serde(default)]
+    pub(crate) gave_up: bool,
     /// Which rungs of isolation hold for it; likewise.
     #[serde(default)]
     pub(crate) isolation: Option<Isolation>,
@@ -181,6 +193,16 @@ impl Resources {
     pub(crate) fn state_text(&self) -> String {
         let state = self.state();
         let exit = self.last_exit.as_deref();
+        if let Some(condition) = &self.condition {
+            let count = self.crashes_in_a_row.unwrap_or_default();
+            let next = match self.restart_in_ms.filter(|_| state == State::Offline) {
+                Some(ms) => format!(", restarts in {} s", ms.div_ceil(1000)),
+                None if self.gave_up => ", given up".to_owned(),
+                None => String::new(),
+            };
+            let exit = exit.filter(|_| state == State::Offline).map(|exit| format!(": {exit}")).unwrap_or_default();
+            return format!("{state} ({condition}, {count} in a row{exit}{next})");
+        }
         match (self.restart_in_ms.filter(|_| state == State::Offline), exit) {
             (Some(ms), Some(exit)) => format!("{state} ({exit}, restarts in {} s)", ms.div_ceil(1000)),
             (Some(ms), None) => format!("{state} (restarts in {} s)", ms.div_ceil(1000)),

@@ -70,6 +70,10 @@ fn with_state(mut item: Value, now: &Now) -> Value {
             map.insert("last_exit".into(), resources.last_exit.clone().into());
             map.insert("crashed".into(), resources.crashed.into());
             map.insert("restart_in_ms".into(), resources.restart_in_ms.into());
+            map.insert("restart_at".into(), resources.restart_at.clone().into());
+            map.insert("condition".into(), resources.condition.clone().into());
+            map.insert("crashes_in_a_row".into(), resources.crashes_in_a_row.into());
+            map.insert("gave_up".into(), resources.gave_up.into());
         }
     }
     attributes

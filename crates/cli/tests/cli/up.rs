@@ -229,7 +229,11 @@ fn a_server_is_changed_suspended_and_not_made_twice() {
     let crashed = up.console(&["twin", "--until", "Restart 2 of"], "~start\n");
     assert!(crashed.status.success(), "{crashed:?}");
     let shown = up.ok(&["server", "show", "twin"]);
-    assert!(shown.contains("offline (exit code 3, restarts in "), "{shown}");
+    assert!(shown.contains("offline (crash-looping, 2 in a row: exit code 3, restarts in "), "{shown}");
+    let listed = up.json(&["server", "list"]);
+    let twin = listed.as_array().unwrap().iter().find(|server| server["name"] == "twin").unwrap();
+    assert_eq!((&twin["condition"], &twin["crashes_in_a_row"]), (&"crash-looping".into(), &2.into()));
+    assert!(twin["restart_at"].as_str().unwrap().ends_with("+00:00"), "{twin}");
 
     up.ok(&["server", "suspend", "twin"]);
     assert_eq!(up.json(&["server", "show", "twin"])["current_state"], "suspended");

@@ -33,7 +33,7 @@ use crate::server::commands::PendingCommand;
 use crate::server::journal::Journal;
 use crate::server::record::{RunRecord, replace};
 use crate::server::run::Scanned;
-use crate::server::{Asker, DEFINITION_FILE, Refused, RefusedKind, Reply, Server, Standing};
+use crate::server::{Asker, Crashes, DEFINITION_FILE, Refused, RefusedKind, Reply, Server, Standing, Status};
 use crate::tasks::blocking;
 
 /// How long a stopping node waits for the answers of a shim.
@@ -114,8 +114,8 @@ pub(crate) struct Actor {
     pub(super) replies: HashMap<u64, PendingPower>,
     /// By number, which is the order they were asked in.
     pub(super) commands: BTreeMap<u64, PendingCommand>,
-    /// When it is started again and when it is killed, as published; on the monotonic clock.
-    plans: (Option<u64>, Option<u64>),
+    /// When it is started again and when it is killed, on the monotonic clock, and its crashes; as published.
+    plans: (Option<u64>, Option<u64>, Crashes),
     pub(super) next_id: u64,
     pub(super) remembered: Option<RunRecord>,
     /// The last thing that somebody did.
@@ -151,7 +151,7 @@ impl Actor {
             replies: HashMap::new(),
             commands: BTreeMap::new(),
             // Unique across restarts of the daemon: the shim and the log remember ids of requests.
-            plans: (None, None),
+            plans: (None, None, Crashes::default()),
             next_id: u64::try_from(clock::wall_ms()).unwrap_or(0) << 20,
             remembered: None,
             last_act: None,
@@ -284,7 +284,8 @@ impl Actor {
                 Effect::KillAll => self.kill(),
                 Effect::StateChanged { from, to } => {
                     tracing::info!(server = %self.server.id(), %from, %to, "state changed");
-                    self.server.set_state(to);
+                    let plans = self.newer_plans();
+                    self.server.set_state(to, plans);
                     let change = StatusChange { previous_state: from, new_state: to };
                     self.node.remote.report(Report::Status(self.server.id(), change));
                 }
@@ -308,23 +309,26 @@ impl Actor {
         if self.launching.is_some() && self.power.state() == State::Stopping {
             self.unwanted.cancel();
         }
-        self.publish_plans();
+        if let Some(plans) = self.newer_plans() {
+            self.server.update(plans);
+        }
         self.remember().await;
     }
 
-    /// Tells when what the engine has planned will happen, by the clock on the wall. Once per plan: the two clocks never agree
-    /// to the millisecond.
-    fn publish_plans(&mut self) {
-        let plans = (self.power.restart_at(), self.power.kill_at());
+    /// When what the engine has planned will happen, by the clock on the wall, and what it counts, if that is not published yet.
+    /// Once per plan: the two clocks never agree to the millisecond.
+    fn newer_plans(&mut self) -> Option<impl FnOnce(&mut Status) + use<>> {
+        let plans = (self.power.restart_at(), self.power.kill_at(), Crashes::of(&self.power));
         if plans == std::mem::replace(&mut self.plans, plans) {
-            return;
+            return None;
         }
         let (now_ms, wall_ms) = (clock::mono_ms(), u64::try_from(clock::wall_ms()).unwrap_or(0));
-        let on_the_wall = |at_ms: u64| wall_ms.saturating_add(at_ms.saturating_sub(now_ms));
-        self.server.update(|status| {
+        let on_the_wall = move |at_ms: u64| wall_ms.saturating_add(at_ms.saturating_sub(now_ms));
+        Some(move |status: &mut Status| {
             status.restart_at_ms = plans.0.map(on_the_wall);
             status.kill_at_ms = plans.1.map(on_the_wall);
-        });
+            status.crashes = plans.2;
+        })
     }
 
     pub(super) async fn note(&mut self, text: String) {

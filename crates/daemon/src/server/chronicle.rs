@@ -65,6 +65,13 @@ impl Actor {
         .await;
     }
 
+    /// How long a run has lasted that is over, in milliseconds; 0 if that is not known.
+    pub(super) async fn lasted_ms(&mut self, run_id: [u8; 16]) -> u64 {
+        let bounds = bounds(&self.server, run_id).await;
+        let lasted = bounds.ended_ms.zip(bounds.started_ms).map(|(ended, started)| ended.saturating_sub(started));
+        lasted.unwrap_or(0)
+    }
+
     /// No run goes on. If the newest was left without an end (the disk was full, say), it gets the one that the log knows.
     pub(super) async fn note_nobody(&mut self) {
         let Some(open) = self.server.runs(|runs| runs.newest().filter(|run| run.ended_at.is_none()).cloned()) else {
@@ -151,6 +158,7 @@ async fn bounds(server: &Server, run_id: [u8; 16]) -> Bounds {
     })
 }
 
-fn wall_ms() -> u64 {
+/// Now, in Unix milliseconds.
+pub(super) fn wall_ms() -> u64 {
     u64::try_from(clock::wall_ms()).unwrap_or(0)
 }

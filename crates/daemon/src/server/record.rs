@@ -1,5 +1,5 @@
 //! What a daemon must know of a run that an earlier daemon started: one small file beside the log, there while a run is, or is
-//! planned.
+//! planned, or crashes in a row are remembered.
 
 use std::io;
 use std::path::Path;
@@ -27,6 +27,12 @@ pub(crate) struct RunRecord {
     /// In which boot of the machine; empty if that is not known.
     #[serde(default)]
     pub(crate) boot_id: String,
+    /// Crashes since the last run that lasted.
+    #[serde(default)]
+    pub(crate) crashes_in_a_row: u32,
+    /// Unix milliseconds of the start that back-off has planned.
+    #[serde(default)]
+    pub(crate) restart_at_ms: Option<u64>,
 }
 
 impl RunRecord {
@@ -55,6 +61,12 @@ impl RunRecord {
     /// The run's id, unless it was on its way.
     pub(crate) fn id(&self) -> Option<[u8; 16]> {
         uuid::Uuid::parse_str(&self.run_id).ok().map(uuid::Uuid::into_bytes)
+    }
+
+    /// Milliseconds until the start that is planned; none if none is. One that was on its way is due.
+    pub(crate) fn restart_in_ms(&self, wall_ms: u64) -> Option<u64> {
+        let planned = self.restart_at_ms.map(|at_ms| at_ms.saturating_sub(wall_ms));
+        planned.or((self.wanted && self.run_id.is_empty()).then_some(0))
     }
 
     /// Puts it in place of the one before.

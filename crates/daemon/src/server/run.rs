@@ -5,7 +5,7 @@
 use std::io;
 use std::time::Duration;
 
-use engine::power::{Ending, Exit, ExitKind, Input, Wanted};
+use engine::power::{Effect, Ending, Exit, ExitKind, Input, Wanted};
 use futures_util::FutureExt;
 use spool::message::RunState;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use crate::runtime::link::LinkEvent;
 use crate::runtime::process::{self, Found, Holder, hex};
 use crate::runtime::shim::{self, ShimProcess};
 use crate::server::actor::{Actor, EVERYTHING, Looked, Run};
-use crate::server::chronicle::End;
+use crate::server::chronicle::{End, wall_ms};
 use crate::server::record::RunRecord;
 use crate::server::{LOG_DIR, Server};
 use crate::stats::{self, Source};
@@ -71,8 +71,11 @@ impl Actor {
         self.resend_commands();
         if is_new {
             tracing::info!(server = %self.server.id(), pid, ?state, "found running");
-            let input = adopted(record.as_ref(), Some(state));
-            self.input(input).await;
+            let began_ms = self.server.runs(|runs| runs.get(&hex(&run_id)).and_then(|run| run.started_at));
+            let ran_ms = began_ms.map_or(0, |began_ms| wall_ms().saturating_sub(began_ms));
+            let mut effects = self.recall(record.as_ref(), None, ran_ms);
+            effects.extend(self.decide(adopted(record.as_ref(), Some(state))));
+            self.carry_out(effects).await;
             stats::first(&self.server).await;
         } else {
             self.agree(state).await;
@@ -112,7 +115,9 @@ impl Actor {
             let leaf = self.leaf();
             let run = Run::new(record.as_ref().and_then(RunRecord::id), leaf);
             self.run = Some(Run { shim: record.as_ref().and_then(|record| record.shim), ..run });
-            self.input(adopted(record.as_ref(), None)).await;
+            let mut effects = self.recall(record.as_ref(), None, 0);
+            effects.extend(self.decide(adopted(record.as_ref(), None)));
+            self.carry_out(effects).await;
             if let Some(id) = self.run.as_ref().and_then(|run| run.id) {
                 self.begin_scan(id);
             }
@@ -147,8 +152,16 @@ impl Actor {
         let input = match &record {
             Some(record) if !record.run_id.is_empty() => adopted(Some(record), None),
             // Of a start that came to nothing, or of nothing that is known: it has no holder and cannot stay.
-            Some(_) if left => Input::AdoptedStopping { wanted: Wanted::Up, ending: Ending::Asked },
-            None if left => Input::AdoptedStopping { wanted: Wanted::Down, ending: Ending::Asked },
+            record if left => {
+                let wanted =
+                    if record.as_ref().is_some_and(|record| record.wanted) { Wanted::Up } else { Wanted::Down };
+                Input::AdoptedStopping { wanted, ending: Ending::Asked }
+            }
+            Some(record) if record.crashes_in_a_row > 0 => {
+                self.note_nobody().await;
+                let effects = self.recall(Some(record), record.restart_in_ms(wall_ms()), 0);
+                return self.carry_out(effects).await;
+            }
             Some(_) => {
                 self.note(
                     "The node was restarted while a start of this server was planned or under way; starting it."
@@ -161,9 +174,24 @@ impl Actor {
             None => return self.note_nobody().await,
         };
         let boot_id = record.as_ref().map(|record| record.boot_id.clone()).unwrap_or_default();
+        let ran_ms = match record.as_ref().and_then(RunRecord::id) {
+            Some(id) => self.lasted_ms(id).await,
+            None => 0,
+        };
         self.run = Some(Run { boot_id, ..Run::new(record.as_ref().and_then(RunRecord::id), leaf) });
-        self.input(input).await;
+        let mut effects = self.recall(record.as_ref(), None, ran_ms);
+        effects.extend(self.decide(input));
+        self.carry_out(effects).await;
         self.sweep(exit).await;
+    }
+
+    /// Tells the engine what an earlier daemon knew of crashes.
+    fn recall(&mut self, record: Option<&RunRecord>, restart_in_ms: Option<u64>, ran_ms: u64) -> Vec<Effect> {
+        let crashes_in_a_row = record.map_or(0, |record| record.crashes_in_a_row);
+        if crashes_in_a_row == 0 {
+            return Vec::new();
+        }
+        self.decide(Input::Recalled { crashes_in_a_row, restart_in_ms, ran_ms })
     }
 
     /// Looks through what the run has printed before this daemon looked, for whether it is ready.
@@ -391,13 +419,16 @@ impl Actor {
     /// Keeps what a daemon after us needs to know of the run.
     pub(super) async fn remember(&mut self) {
         let wanted = self.power.wanted() == Wanted::Up;
-        let worth_it = self.run.is_some() || wanted;
+        let crashes_in_a_row = self.power.crashes_in_a_row();
+        let worth_it = self.run.is_some() || wanted || crashes_in_a_row > 0;
         let record = worth_it.then(|| RunRecord {
             run_id: self.run.as_ref().and_then(|run| run.id.as_ref().map(hex)).unwrap_or_default(),
             state: self.power.state(),
             wanted,
             shim: self.run.as_ref().and_then(|run| run.shim),
             boot_id: self.run.as_ref().map(|run| run.boot_id.clone()).unwrap_or_default(),
+            crashes_in_a_row,
+            restart_at_ms: self.server.status().borrow().restart_at_ms,
         });
         if self.remembered == record {
             return;
@@ -451,7 +482,8 @@ mod tests {
     use super::*;
 
     fn record(state: State, wanted: bool) -> RunRecord {
-        RunRecord { run_id: "x".to_owned(), state, wanted, shim: None, boot_id: String::new() }
+        let (run_id, boot_id) = ("x".to_owned(), String::new());
+        RunRecord { run_id, state, wanted, shim: None, boot_id, crashes_in_a_row: 0, restart_at_ms: None }
     }
 
     #[test]

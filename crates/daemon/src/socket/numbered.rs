@@ -61,5 +61,8 @@ fn members(status: &Status) -> StatusMembers {
         crashed: last_exit.is_some_and(|exit| exit.crashed),
         ended_at: last_exit.map(|exit| exit.at_ms),
         restart_at: status.restart_at_ms.filter(|_| is_offline),
+        condition: status.crashes.condition,
+        crashes_in_a_row: status.crashes.in_a_row,
+        gave_up: status.crashes.gave_up && is_offline,
     }
 }

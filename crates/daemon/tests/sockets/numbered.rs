@@ -234,6 +234,16 @@ async fn a_crash_is_on_record_when_it_is_told() {
     until(&mut socket, event("status", "running")).await;
     let lines = history(&node, &format!("lines?run={}", run["id"].as_str().unwrap())).await;
     assert_eq!(lines["attributes"]["lines"].as_array().unwrap().len(), 4, "{lines}");
+    // From the second one on the state says more than that it is offline, and goes on to say so.
+    let mut counting = numbered(&node).await;
+    say(&mut socket, "send command", "die").await;
+    let seen = until(&mut counting, event("status", "offline")).await;
+    let told = json_of(seen.last().unwrap());
+    assert_eq!((&told["condition"], &told["crashes_in_a_row"]), (&json!("crash-looping"), &json!(2)), "{told}");
+    assert!(told["restart_at"].as_u64() > told["ended_at"].as_u64(), "{told}");
+    until(&mut socket, event("status", "running")).await;
+    let seen = until(&mut counting, event("status", "running")).await;
+    assert_eq!(json_of(seen.last().unwrap())["condition"], "crash-looping");
     // An end that was asked for is no crash, and has no record.
     say(&mut socket, "set state", "stop").await;
     until(&mut socket, event("status", "offline")).await;

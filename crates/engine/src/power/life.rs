@@ -83,6 +83,20 @@ impl Power {
         }
     }
 
+    /// The count goes on where an earlier daemon left it, and so does the wait for a restart.
+    pub(super) fn recalled(&mut self, now_ms: u64, in_a_row: u32, restart_in_ms: Option<u64>, out: &mut Vec<Effect>) {
+        if !matches!(self.phase, Phase::Offline { .. }) {
+            return;
+        }
+        self.crashes_in_a_row = in_a_row;
+        let policy = &self.settings.crash;
+        let Some(wait_ms) = restart_in_ms.filter(|_| policy.enabled && !self.settings.suspended) else { return };
+        let wait_ms = wait_ms.min(policy.delay_ms(in_a_row).unwrap_or(0));
+        self.wanted = Wanted::Up;
+        self.phase = Phase::Offline { restart_at_ms: Some(now_ms.saturating_add(wait_ms)) };
+        out.push(Effect::Note(note::restart_recalled(policy, in_a_row, wait_ms)));
+    }
+
     /// Also of a process that counted as starting or running until its holder could be asked.
     pub(super) fn adopted_stopping(&mut self, now_ms: u64, wanted: Wanted, ending: Ending, out: &mut Vec<Effect>) {
         if !matches!(self.phase, Phase::Offline { .. } | Phase::Starting { .. } | Phase::Running { .. }) {
@@ -160,12 +174,14 @@ impl Power {
             self.crashes_in_a_row = 0;
         }
         if self.settings.is_success(&exit) {
+            self.crashes_in_a_row = 0;
             self.wanted = Wanted::Down;
             out.push(Effect::Note(note::ended(&exit)));
         } else if self.settings.crash.enabled {
             out.push(Effect::Note(note::crashed(&exit)));
             self.back_off(now_ms, exit, out);
         } else {
+            self.crashes_in_a_row = 0;
             self.wanted = Wanted::Down;
             out.push(Effect::Note(note::crashed_undetected(&exit)));
             out.push(Effect::Crashed { exit, in_a_row: 1, restart_at_ms: None });

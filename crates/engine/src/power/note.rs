@@ -1,7 +1,7 @@
 //! What the console says about the process, in whole sentences.
 
 use super::exit::Exit;
-use super::settings::CrashPolicy;
+use super::settings::{CrashPolicy, LOOP_CRASHES};
 
 /// A time for people: `2 s`, `1 min 30 s`, `250 ms`.
 fn duration(ms: u64) -> String {
@@ -63,14 +63,29 @@ pub(super) fn crashed(exit: &Exit) -> String {
 }
 
 pub(super) fn restart_planned(policy: &CrashPolicy, in_a_row: u32, delay_ms: u64) -> String {
-    format!("Restart {in_a_row} of {} follows in {}.", policy.give_up_after, duration(delay_ms))
+    let restart = format!("Restart {in_a_row} of {} follows in {}.", policy.give_up_after, duration(delay_ms));
+    if in_a_row < LOOP_CRASHES {
+        return restart;
+    }
+    format!(
+        "The server is crash-looping: {in_a_row} failures in a row, none of which ran for {}. {restart}",
+        duration(policy.stable_after_ms())
+    )
+}
+
+pub(super) fn restart_recalled(policy: &CrashPolicy, in_a_row: u32, wait_ms: u64) -> String {
+    let restart = match wait_ms {
+        0 => "now".to_owned(),
+        _ => format!("in {}", duration(wait_ms)),
+    };
+    format!("The node was restarted. Restart {in_a_row} of {} after a crash follows {restart}.", policy.give_up_after)
 }
 
 pub(super) fn given_up(policy: &CrashPolicy, in_a_row: u32) -> String {
     match policy.give_up_after {
         0 => "It is not restarted; it stays down until somebody starts it.".to_owned(),
         _ => format!(
-            "That is {in_a_row} failures in a row, none of which ran for {}: given up. It stays down until somebody starts it.",
+            "The server is crash-looping: {in_a_row} failures in a row, none of which ran for {}. Given up. It stays down until somebody starts it.",
             duration(policy.stable_after_ms())
         ),
     }

@@ -127,6 +127,7 @@ impl Power {
     /// Takes a planned restart back, and says so.
     fn cancel_restart(&mut self, out: &mut Vec<Effect>) {
         self.wanted = Wanted::Down;
+        self.crashes_in_a_row = 0;
         if let Phase::Offline { restart_at_ms } = &mut self.phase
             && restart_at_ms.take().is_some()
         {

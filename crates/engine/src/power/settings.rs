@@ -16,6 +16,8 @@ pub const SETTING_MS_MAX: u64 = 86_400_000;
 pub const WAIT_MS_MAX: u64 = 300_000;
 /// Requests of one server that may wait at once; one more is refused.
 pub const WAITING_MAX: usize = 16;
+/// Crashes in a row from which on a server is crash-looping.
+pub const LOOP_CRASHES: u32 = 2;
 /// Milliseconds between attempts to kill what does not go away.
 pub const KILL_REPEAT_MS: u64 = 1_000;
 

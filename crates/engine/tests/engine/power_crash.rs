@@ -1,6 +1,6 @@
 //! Ends nobody asked for, processes lost and found, and suspension, as transcripts.
 
-use engine::power::{CrashPolicy, Effect, Ending, Exit, ExitKind, Input, Refusal, Settings, Wanted};
+use engine::power::{CrashLoop, CrashPolicy, Effect, Ending, Exit, ExitKind, Input, Refusal, Settings, Wanted};
 use wire::server::PowerAction::{Kill, Restart, Start, Stop};
 use wire::server::State::{Offline, Running, Starting, Stopping};
 
@@ -23,7 +23,7 @@ fn a_crash_is_named_and_answered_by_a_restart() {
             ]
         );
         assert_eq!((case.power.restart_at(), case.power.wanted()), (Some(at_ms), Wanted::Up));
-        assert!(!case.power.crash_looping());
+        assert_eq!(case.power.crash_loop(), None);
         assert_eq!(case.due(), [changed(Offline, Starting), Effect::Launch]);
         assert_eq!(case.now_ms, at_ms);
         assert_eq!(case.give(Input::LaunchOk { pid: 8 }), [], "nobody to tell");
@@ -51,12 +51,106 @@ fn crash_until_given_up(case: &mut Case) -> Vec<u64> {
 fn restarts_come_later_each_time_and_end() {
     let mut case = Case::launching();
     assert_eq!(crash_until_given_up(&mut case), [2_000, 4_000, 8_000, 16_000, 32_000]);
-    assert!(case.power.crash_looping());
+    assert_eq!(case.power.crash_loop(), Some(CrashLoop { in_a_row: 6, gave_up: true }));
     assert_eq!((case.power.deadline(), case.power.wanted()), (None, Wanted::Down));
     // Somebody steps in.
     assert_eq!(case.ask(Start), [changed(Offline, Starting), Effect::Launch]);
-    assert!(!case.power.crash_looping());
+    assert_eq!(case.power.crash_loop(), None);
     assert_eq!(crash_until_given_up(&mut case).len(), 5);
+}
+
+#[test]
+fn crash_looping_is_said_from_the_second_crash_on_until_a_run_lasts() {
+    let looping = |in_a_row| Some(CrashLoop { in_a_row, gave_up: false });
+    let mut case = Case::running();
+    case.give(Input::Exited(CRASH));
+    assert_eq!(case.power.crash_loop(), None, "one is none");
+    case.due();
+    case.give(Input::LaunchOk { pid: 8 });
+    let effects = case.give(Input::Exited(CRASH));
+    assert_eq!(
+        notes(&effects)[1],
+        "The server is crash-looping: 2 failures in a row, none of which ran for 1 min. Restart 2 of 5 follows in 4 s."
+    );
+    assert_eq!(case.power.crash_loop(), looping(2));
+    // Also while the next one is tried.
+    case.due();
+    case.give(Input::LaunchOk { pid: 9 });
+    case.give(Input::ReadyMatched);
+    assert_eq!((case.power.state(), case.power.crash_loop()), (Running, looping(2)));
+    case.due();
+    assert_eq!(case.power.crash_loop(), None, "it has run for a minute");
+}
+
+#[test]
+fn whoever_steps_in_ends_the_crash_loop() {
+    let no_more = CrashPolicy { enabled: false, ..CrashPolicy::default() };
+    let inputs = [
+        Input::Request { id: 90, action: Stop, wait_ms: 0 },
+        Input::Request { id: 91, action: Kill, wait_ms: 0 },
+        Input::Request { id: 92, action: Restart, wait_ms: 0 },
+        Input::Suspend,
+        Input::Settings(Settings { crash: no_more, ..settings() }),
+    ];
+    for input in inputs {
+        let mut case = Case::running();
+        case.give(Input::Exited(CRASH));
+        case.due();
+        case.give(Input::LaunchOk { pid: 8 });
+        case.give(Input::Exited(CRASH));
+        assert!(case.power.crash_loop().is_some());
+        case.give(input.clone());
+        assert_eq!(case.power.crash_loop(), None, "{input:?}");
+    }
+    // So does an end in good order.
+    let mut case = Case::running();
+    case.give(Input::Exited(CRASH));
+    case.due();
+    case.give(Input::LaunchOk { pid: 8 });
+    case.give(Input::Exited(CRASH));
+    case.due();
+    case.give(Input::LaunchOk { pid: 9 });
+    case.give(Input::Exited(CLEAN));
+    assert_eq!((case.power.crash_loop(), case.power.crashes_in_a_row()), (None, 0));
+}
+
+#[test]
+fn a_restarted_daemon_counts_on_and_waits_on() {
+    let mut case = Case::new(settings());
+    let effects = case.give(Input::Recalled { crashes_in_a_row: 3, restart_in_ms: Some(5_000), ran_ms: 0 });
+    assert_eq!(notes(&effects), ["The node was restarted. Restart 3 of 5 after a crash follows in 5 s."]);
+    assert_eq!(case.power.restart_at(), Some(case.now_ms + 5_000));
+    assert_eq!(case.power.crash_loop(), Some(CrashLoop { in_a_row: 3, gave_up: false }));
+    assert_eq!(case.due(), [changed(Offline, Starting), Effect::Launch]);
+    case.give(Input::LaunchOk { pid: 8 });
+    let effects = case.give(Input::Exited(CRASH));
+    assert!(matches!(effects.last(), Some(Effect::Crashed { in_a_row: 4, .. })), "{effects:?}");
+
+    // A clock that was set back meanwhile does not make it wait for long.
+    let mut case = Case::new(settings());
+    case.give(Input::Recalled { crashes_in_a_row: 1, restart_in_ms: Some(u64::MAX), ran_ms: 0 });
+    assert_eq!(case.power.restart_at(), Some(case.now_ms + 2_000));
+
+    // Given up stays given up, and a run that is found goes on with the count.
+    let mut case = Case::new(settings());
+    assert_eq!(case.give(Input::Recalled { crashes_in_a_row: 6, restart_in_ms: None, ran_ms: 0 }), []);
+    assert_eq!((case.power.deadline(), case.power.wanted()), (None, Wanted::Down));
+    assert_eq!(case.power.crash_loop(), Some(CrashLoop { in_a_row: 6, gave_up: true }));
+    let mut case = Case::new(settings());
+    case.give(Input::Recalled { crashes_in_a_row: 4, restart_in_ms: None, ran_ms: 0 });
+    case.give(Input::Adopted { matched: true });
+    let effects = case.give(Input::Exited(CRASH));
+    assert!(matches!(effects.last(), Some(Effect::Crashed { in_a_row: 5, .. })), "{effects:?}");
+
+    // Unless that run has lasted.
+    let mut case = Case::new(settings());
+    case.give(Input::Recalled { crashes_in_a_row: 4, restart_in_ms: None, ran_ms: 60_000 });
+    assert_eq!(case.power.crashes_in_a_row(), 0);
+
+    // What may not run does not wait to.
+    let mut case = Case::new(Settings { suspended: true, ..settings() });
+    assert_eq!(case.give(Input::Recalled { crashes_in_a_row: 3, restart_in_ms: Some(5_000), ran_ms: 0 }), []);
+    assert_eq!(case.power.deadline(), None);
 }
 
 #[test]
@@ -73,7 +167,7 @@ fn giving_up_says_why() {
         notes(&effects),
         [
             "The server crashed: killed by SIGSEGV, out of memory.",
-            "That is 2 failures in a row, none of which ran for 1 min: given up. It stays down until somebody starts it.",
+            "The server is crash-looping: 2 failures in a row, none of which ran for 1 min. Given up. It stays down until somebody starts it.",
         ]
     );
 }
@@ -174,7 +268,13 @@ fn a_planned_restart_that_fails_to_launch_goes_on_with_the_row() {
     case.give(Input::Exited(CRASH));
     case.due();
     let effects = case.give(Input::LaunchFailed { reason: "disk full".into() });
-    assert_eq!(notes(&effects), ["The server could not be started: disk full", "Restart 2 of 5 follows in 4 s."]);
+    assert_eq!(
+        notes(&effects),
+        [
+            "The server could not be started: disk full",
+            "The server is crash-looping: 2 failures in a row, none of which ran for 1 min. Restart 2 of 5 follows in 4 s.",
+        ]
+    );
     assert!(case.power.restart_at().is_some());
 }
 

@@ -62,6 +62,9 @@ fn step() -> impl Strategy<Value = Step> {
             1 => any::<bool>().prop_map(|matched| Input::Adopted { matched }),
             1 => (prop::sample::select(vec![Wanted::Up, Wanted::Down]), ending())
                 .prop_map(|(wanted, ending)| Input::AdoptedStopping { wanted, ending }),
+            1 => (0u32..6, prop::option::of(0u64..100_000), 0u64..100_000).prop_map(
+                |(crashes_in_a_row, restart_in_ms, ran_ms)| Input::Recalled { crashes_in_a_row, restart_in_ms, ran_ms }
+            ),
             1 => Just(Input::Orphaned),
             1 => Just(Input::Lost { reason: "r".into() }),
             1 => Just(Input::StopTyped),

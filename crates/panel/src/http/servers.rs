@@ -149,6 +149,10 @@ pub(crate) async fn resources(at: AtServer) -> Answer<Json<Item<Resources>>> {
         isolation: isolation.map(|node::Isolation { active, missing }| Isolation { active, missing }),
         unmeasured,
         restart_in_ms: extra.restart_at_ms.map(|at| at.saturating_sub(now_ms)),
+        restart_at: extra.restart_at_ms.and_then(|at| i64::try_from(at).ok()).map(clock::iso),
+        condition: extra.condition.map(|condition| condition.as_str().to_owned()),
+        crashes_in_a_row: Some(extra.crashes_in_a_row).filter(|count| *count > 0),
+        gave_up: extra.gave_up,
     };
     app.samples.put(at.server.uuid, resources.clone());
     Ok(Json(Item::new("stats", resources)))

@@ -151,6 +151,7 @@ async fn answers_are_what_the_description_says() {
     ground.share(server.parse().unwrap(), &friend, &["activity.read", "user.read"]).await;
     let mut details = crate::node::details("running");
     details["quarterdeck"] = json!({ "pid": 7, "next_line": 9, "last_exit": "exit code 3", "restart_at_ms": 1,
+        "condition": "crash-looping", "crashes_in_a_row": 2, "gave_up": true,
         "isolation": { "active": ["session"], "missing": ["memory: no writable cgroup, watched only"] },
         "unmeasured": ["network: no namespace of its own"] });
     ground.node.answer(&format!("GET /api/servers/{server}"), 200, details);
