@@ -21,6 +21,7 @@ pub struct Deck {
     unprivileged: bool,
     child: Option<Child>,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     url: String,
     key: String,
     demo: String,
@@ -62,6 +63,14 @@ impl Deck {
     #[allow(clippy::expect_used)]
     pub fn set(&self, settings: &str) {
         std::fs::write(self.data.path().join("quarterdeck.toml"), settings).expect("the settings");
+    }
+
+    /// A fresh one with more in its environment.
+    pub async fn in_environment(variables: &[(&str, &str)]) -> Self {
+        let mut deck = Self::prepared(&[]);
+        deck.environment = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        deck.up("127.0.0.1:0").await;
+        deck
     }
 
     /// A fresh one that runs without root's rights, as an ordinary user's does; as root, it becomes `nobody`.
@@ -106,6 +115,7 @@ impl Deck {
             unprivileged: false,
             child: None,
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            environment: Vec::new(),
             url: String::new(),
             key: String::new(),
             demo: String::new(),
@@ -152,6 +162,7 @@ impl Deck {
             .args(["up", "--json", "--listen", listen, "--data"])
             .arg(self.data.path())
             .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env_remove("QUARTERDECK_URL")
             .env_remove("QUARTERDECK_KEY")
             .stdin(Stdio::null())
@@ -207,10 +218,41 @@ impl Deck {
     /// When it does not.
     #[allow(clippy::expect_used)]
     pub async fn stop(&mut self) -> std::process::ExitStatus {
-        let mut child = self.child.take().expect("it runs");
+        self.signal(Signal::TERM);
+        self.ended().await
+    }
+
+    /// Sends the program a signal.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[allow(clippy::expect_used)]
+    pub fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("it runs");
         let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).unwrap_or(0))).expect("its pid");
-        kill_process(pid, Signal::TERM).expect("a signal");
+        kill_process(pid, signal).expect("a signal");
+    }
+
+    /// Waits until the program has ended.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[allow(clippy::expect_used)]
+    pub async fn ended(&mut self) -> std::process::ExitStatus {
+        let mut child = self.child.take().expect("it runs");
         tokio::time::timeout(DEADLINE, child.wait()).await.expect("it ends in time").expect("a status")
+    }
+
+    /// Waits until the program has logged something.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn logged(&self, part: &str) {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while !self.log().contains(part) {
+            assert!(tokio::time::Instant::now() < deadline, "not logged: {part}\n{}", self.log());
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The panel's address.

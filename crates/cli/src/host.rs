@@ -8,27 +8,27 @@ pub(crate) mod up;
 
 mod first;
 mod log;
+mod service;
+mod signals;
 
 use std::path::PathBuf;
-use std::process::exit;
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::args::Global;
 use crate::args::host::{PanelSettings, Serve};
 use crate::client::rest::chain;
 use crate::fault::Fault;
 use crate::folder::{Folder, FolderLock};
+use crate::host::service::Service;
+use crate::host::signals::Signals;
 use crate::serve::Listener;
 use crate::settings::Settings;
 
 /// Open files asked of the system: sockets of viewers, logs of games. The system may allow fewer.
 const OPEN_FILES_WANTED: u64 = 65_536;
-/// Exit code of a second Ctrl-C, as shells give it.
-const EXIT_INTERRUPTED: i32 = 130;
 
 /// A data folder that is ours alone, and a port.
 pub(crate) struct Ground {
@@ -36,6 +36,7 @@ pub(crate) struct Ground {
     pub(crate) settings: Settings,
     pub(crate) listener: Listener,
     pub(crate) signals: Signals,
+    pub(crate) service: Service,
     /// Held until the end, by whoever holds the ground.
     pub(crate) lock: FolderLock,
 }
@@ -51,9 +52,10 @@ impl Ground {
         let lock = folder.lock()?;
         log::start(settings.log_format);
         raise_open_files();
-        let signals = Signals::listen()?;
+        let signals = Signals::listen(settings.end_within)?;
+        let service = Service::of_environment();
         let listener = Listener::bind(settings.listen).await?;
-        Ok(Self { folder, settings, listener, signals, lock })
+        Ok(Self { folder, settings, listener, signals, service, lock })
     }
 
     /// What the panel is told.
@@ -66,42 +68,6 @@ impl Ground {
     /// Where the node keeps its things.
     pub(crate) fn node_dir(&self) -> PathBuf {
         self.folder.node()
-    }
-}
-
-/// The signals that end us.
-pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, Fault> {
-        let failed = |error: std::io::Error| Fault::Failed(format!("cannot wait for signals: {error}"));
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
-            terminate: signal(SignalKind::terminate()).map_err(failed)?,
-        })
-    }
-
-    /// Waits for one of them.
-    pub(crate) async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-
-    /// Ends in order, unless a second signal says at once. Games go on either way.
-    pub(crate) async fn end_or_else(&mut self, ending: impl Future<Output = ()>) {
-        info!("stopping; games go on. Once more to end at once");
-        tokio::select! {
-            () = ending => {}
-            () = self.wait() => {
-                warn!("ended at once");
-                exit(EXIT_INTERRUPTED);
-            }
-        }
     }
 }
 

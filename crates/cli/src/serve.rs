@@ -22,7 +22,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -103,11 +103,12 @@ impl Listener {
         let stop_accepting = CancellationToken::new();
         let finish = CancellationToken::new();
         let connections = TaskTracker::new();
+        let (pulse, asked) = mpsc::channel(1);
         let routes = Routes { trimmed: NormalizePathLayer::trim_trailing_slash().layer(router.clone()), exact: router };
         let accepting =
-            accept(self.socket, routes, bounds, stop_accepting.clone(), finish.clone(), connections.clone());
+            accept(self.socket, routes, bounds, stop_accepting.clone(), finish.clone(), connections.clone(), asked);
         connections.spawn(accepting);
-        Serving { stop_accepting, finish, connections }
+        Serving { stop_accepting, finish, connections, pulse }
     }
 }
 
@@ -192,9 +193,17 @@ pub(crate) struct Serving {
     stop_accepting: CancellationToken,
     finish: CancellationToken,
     connections: TaskTracker,
+    /// Answered by whoever accepts connections.
+    pulse: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 impl Serving {
+    /// Whether connections are accepted, or would be if there were not too many: whoever does that is asked.
+    pub(crate) async fn answers(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.pulse.send(reply).await.is_ok() && answer.await.is_ok()
+    }
+
     /// No new connections from here on; those that are there go on.
     pub(crate) fn stop_accepting(&self) {
         self.stop_accepting.cancel();
@@ -218,12 +227,17 @@ async fn accept(
     stop: CancellationToken,
     finish: CancellationToken,
     connections: TaskTracker,
+    mut asked: mpsc::Receiver<oneshot::Sender<()>>,
 ) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         // The slot comes first: a connection without one stays with the kernel.
         let slot = tokio::select! {
             () = stop.cancelled() => return,
+            Some(reply) = asked.recv() => {
+                let _ = reply.send(());
+                continue;
+            }
             slot = Arc::clone(&slots).acquire_owned() => match slot {
                 Ok(slot) => slot,
                 Err(_closed) => return,
@@ -231,6 +245,10 @@ async fn accept(
         };
         let (stream, peer) = tokio::select! {
             () = stop.cancelled() => return,
+            Some(reply) = asked.recv() => {
+                let _ = reply.send(());
+                continue;
+            }
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) if is_connection_error(&error) => continue,

@@ -19,6 +19,8 @@ const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 
 /// The least and the most lines that `send logs` may answer with. Viewers take fewer for a whole log, and remember no more.
 const LOG_LINES: std::ops::RangeInclusive<u64> = 100..=2000;
+/// Longer than everything that has a limit of its own at the end, one after the other: 50 s.
+const END_WITHIN_S_DEFAULT: u64 = 60;
 /// The least log kept per server: a few segments.
 const RETAIN_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// The least user id for servers: people and services have those below.
@@ -39,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) public_url: Option<String>,
     /// How the log looks.
     pub(crate) log_format: LogFormat,
+    /// How long the program may take to end.
+    pub(crate) end_within: Duration,
     /// What has no argument.
     written: Written,
 }
@@ -54,6 +58,7 @@ struct Written {
     token_ttl_s: Option<u64>,
     public_url: Option<String>,
     log_format: Option<LogFormat>,
+    end_within_s: Option<u64>,
     // The panel's.
     client_per_minute: Option<u32>,
     application_per_minute: Option<u32>,
@@ -143,6 +148,7 @@ impl Settings {
             token_ttl_s,
             public_url,
             log_format: serve.log_format.or(written.log_format).unwrap_or_default(),
+            end_within: Duration::from_secs(written.end_within_s.unwrap_or(END_WITHIN_S_DEFAULT)),
             written,
         })
     }
@@ -209,6 +215,7 @@ impl Written {
             ("websocket_per_minute", self.websocket_per_minute.map(u64::from)),
             ("activity_days", self.activity_days.map(u64::from)),
             ("stop_grace_s", self.stop_grace_s),
+            ("end_within_s", self.end_within_s),
             ("connections_per_user_max", count(self.connections_per_user_max)),
             ("unauthenticated_max", count(self.unauthenticated_max)),
             ("unauthenticated_per_address_max", count(self.unauthenticated_per_address_max)),

@@ -334,6 +334,13 @@ impl Daemon {
         Ok(())
     }
 
+    /// How many servers run, and how many there are. Takes the locks that everybody needs.
+    pub fn games(&self) -> (usize, usize) {
+        let servers = self.node.servers();
+        let running = servers.iter().filter(|server| server.status().borrow().state != State::Offline).count();
+        (running, servers.len())
+    }
+
     /// Tells viewers to come back, delivers what is under way, and ends. Games go on, held by their shims.
     pub async fn shutdown(&self) {
         self.node.tasks.end(END_TIMEOUT).await;

@@ -42,7 +42,7 @@ pub(crate) async fn run(global: &Global, args: NodeOnly) -> Result<(), Fault> {
         daemon::Config::new(ground.node_dir(), identity.uuid, identity.token_id, identity.token.0, &identity.remote);
     ground.settings.apply_to_node(&mut config);
     let daemon = Daemon::open(config).await.map_err(|error| failed("the node cannot start", &error))?;
-    let Ground { settings, listener, mut signals, lock: _lock, .. } = ground;
+    let Ground { settings, listener, signals, service, lock: _lock, .. } = ground;
     let address = listener.address();
     info!(%address, panel = identity.remote, "listening");
     let serving = listener.serve(daemon.standalone_router(), &settings.trusted_proxies);
@@ -53,19 +53,29 @@ pub(crate) async fn run(global: &Global, args: NodeOnly) -> Result<(), Fault> {
         output.line(&format!("Node {} is up at {address}, for the panel at {}", identity.uuid, identity.remote))
     };
     if begun.is_ok() {
+        service.ready();
+        let pulse = async || serving.answers().await.then(|| of_games(&daemon));
         tokio::select! {
             () = signals.wait() => {}
             () = keep_booting(&daemon) => {}
+            () = service.beat(pulse) => {}
         }
     }
+    service.stopping();
     signals
-        .end_or_else(async {
+        .end(async {
             serving.stop_accepting();
             daemon.shutdown().await;
             serving.drain().await;
         })
         .await;
     begun
+}
+
+/// What there is to say of a node in a few words.
+pub(super) fn of_games(daemon: &Daemon) -> String {
+    let (running, servers) = daemon.games();
+    format!("{running} of {servers} servers run")
 }
 
 /// Asks the panel for this node's servers until it answers, then waits for ever.

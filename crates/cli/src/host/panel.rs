@@ -18,16 +18,22 @@ pub(crate) async fn run(global: &Global, args: PanelOnly) -> Result<(), Fault> {
     let panel = Panel::open(ground.panel_config()).await.map_err(|error| failed("the panel cannot start", &error))?;
     let left = people(&panel, &ground.folder, &url).await?;
     let sign_in = sign_in_link(&panel, ground.settings.public_url.as_deref().unwrap_or(&url)).await?;
-    let Ground { folder, settings, listener, mut signals, lock: _lock, .. } = ground;
+    let Ground { folder, settings, listener, signals, service, lock: _lock } = ground;
     info!(address = %listener.address(), "listening");
     let serving = listener.serve(site(panel.router()), &settings.trusted_proxies);
     let greeting = Greeting { url: &url, left: &left, folder: &folder, sign_in: sign_in.as_deref() };
     let greeted = greeting.print(Output::new(global)).await;
     if greeted.is_ok() {
-        signals.wait().await;
+        service.ready();
+        let pulse = async || serving.answers().await.then(|| "The panel serves".to_owned());
+        tokio::select! {
+            () = signals.wait() => {}
+            () = service.beat(pulse) => {}
+        }
     }
+    service.stopping();
     signals
-        .end_or_else(async {
+        .end(async {
             serving.drain().await;
             panel.close().await;
         })

@@ -12,6 +12,7 @@ use crate::client::rest::{Rest, chain};
 use crate::fault::Fault;
 use crate::folder::Folder;
 use crate::host::first::{Greeting, people, sign_in_link};
+use crate::host::node::of_games;
 use crate::host::site::site;
 use crate::host::{Ground, failed};
 use crate::output::Output;
@@ -36,7 +37,7 @@ pub(crate) async fn run(global: &Global, args: Up) -> Result<(), Fault> {
     ground.settings.apply_to_node(&mut config);
     let daemon = Daemon::open(config).await.map_err(|error| failed("the node cannot start", &error))?;
 
-    let Ground { folder, settings, listener, mut signals, lock: _lock, .. } = ground;
+    let Ground { folder, settings, listener, signals, service, lock: _lock } = ground;
     info!(address = %listener.address(), "listening");
     let serving = listener.serve(site(panel.router().merge(daemon.router())), &settings.trusted_proxies);
     let output = Output::new(global);
@@ -55,10 +56,16 @@ pub(crate) async fn run(global: &Global, args: Up) -> Result<(), Fault> {
         () = signals.wait() => None,
     };
     if let Some(Ok(())) = begun {
-        signals.wait().await;
+        service.ready();
+        let pulse = async || serving.answers().await.then(|| of_games(&daemon));
+        tokio::select! {
+            () = signals.wait() => {}
+            () = service.beat(pulse) => {}
+        }
     }
+    service.stopping();
     signals
-        .end_or_else(async {
+        .end(async {
             serving.stop_accepting();
             daemon.shutdown().await;
             debug!("the node has ended");

@@ -205,3 +205,15 @@ async fn requests_under_way_are_answered_before_the_end_and_new_ones_refused() {
     assert!(asked.await.unwrap().ends_with("late"));
     drained.await.unwrap();
 }
+
+#[tokio::test]
+async fn whoever_accepts_connections_answers_for_that_and_nobody_else_does() {
+    let serving = listener().await.serve(router(), &[]);
+    assert!(serving.answers().await);
+    serving.stop_accepting();
+    // It may just have been asked; it does not answer for ever.
+    while serving.answers().await {
+        tokio::task::yield_now().await;
+    }
+    serving.drain().await;
+}

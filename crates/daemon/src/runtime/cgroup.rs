@@ -20,6 +20,9 @@ const CPU_PERIOD_US: u64 = 100_000;
 const MIB: u64 = 1024 * 1024;
 /// Controllers that carry a limit or a figure.
 const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
+/// Our own group inside that of the service, as `DelegateSubgroup` of the unit file names it: the one around it has no processes of its
+/// own, so games with limits can live in it beside us, also while the service is started again.
+const SUBGROUP: &str = "daemon";
 
 /// One mounted tree in which we may make groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +51,12 @@ impl Machine {
         let mut reason = "no cgroup tree is mounted".to_owned();
         for (mount, kind, options) in mounts.lines().filter_map(cgroup_mount) {
             let found = if kind == "cgroup2" {
-                probe_v2(mount, &own, name)
+                probe_v2(mount, &own, name).map(|(tree, refused)| {
+                    if let Some(error) = refused {
+                        reason = format!("{} has no place for limits ({error})", mount.display());
+                    }
+                    tree
+                })
             } else {
                 let named: Vec<_> = options.split(',').filter(is_wanted_v1).map(str::to_owned).collect();
                 if named.is_empty() {
@@ -157,14 +165,36 @@ fn cgroup_mount(line: &str) -> Option<(&Path, &str, &str)> {
     Some((Path::new(left.split(' ').nth(4)?), kind, right.nth(1)?))
 }
 
-/// Finds a place in the v2 tree: at its root, beside everybody else's groups, where we may; else in the group that was handed to
-/// us. Not in the group of a service: its manager could not start us again beside games that live there.
-fn probe_v2(mount: &Path, own: &str, name: &str) -> io::Result<Tree> {
+/// A place in the v2 tree, and why it has no controllers if it has none.
+type PlaceV2 = (Tree, Option<io::Error>);
+
+/// Finds a place in the v2 tree: beside the group we live in, if that one was made for us alone and the one around it is ours; else at
+/// the tree's root, beside everybody else's groups, where we may; else in our own group. With limits only where that keeps nobody from
+/// living in it: the manager of a service puts the program it starts again into the service's own group, beside games that live there.
+fn probe_v2(mount: &Path, own: &str, name: &str) -> io::Result<PlaceV2> {
     let inside = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-    let at_root = group_v2(mount, name);
-    if inside.is_empty() { at_root } else { at_root.or_else(|_| group_v2(&mount.join(inside), name)) }
+    let home = mount.join(inside);
+    let around = home.parent().filter(|_| home.file_name().is_some_and(|name| name == SUBGROUP));
+    let homes = around.into_iter().chain([mount]);
+    let mut refused = io::Error::other("nobody said why");
+    for home in homes.clone() {
+        match group_v2(home, name) {
+            Ok(tree) => return Ok((tree, None)),
+            Err(error) => refused = error,
+        }
+    }
+    let within = (!inside.is_empty()).then_some(home.as_path());
+    let bare = homes.chain(within).find_map(|home| {
+        let base = home.join(name);
+        make(&base).ok().map(|()| Tree { base, version: 2, controllers: Vec::new() })
+    });
+    match bare {
+        Some(tree) => Ok((tree, Some(refused))),
+        None => Err(refused),
+    }
 }
 
+/// Makes our parent group in another, with all controllers that are to be had there.
 fn group_v2(home: &Path, name: &str) -> io::Result<Tree> {
     let base = home.join(name);
     make(&base)?;
@@ -187,7 +217,7 @@ fn group_v2(home: &Path, name: &str) -> io::Result<Tree> {
 
 fn make(dir: &Path) -> io::Result<()> {
     match fs::create_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
         other => other,
     }
 }
@@ -365,6 +395,39 @@ mod tests {
         assert_eq!(cgroup_mount(v2), Some((Path::new("/sys/fs/cgroup/unified"), "cgroup2", "rw")));
         assert_eq!(cgroup_mount("35 24 0:31 / /proc rw - proc proc rw"), None);
         assert_eq!(cgroup_mount("garbage"), None);
+    }
+
+    /// Folders and files stand in for the kernel's: what matters is where we look for a place, in which order.
+    #[test]
+    #[allow(clippy::unwrap_used)]
+    fn a_place_for_games_is_found_where_a_service_can_still_be_started_again() {
+        const SERVICE: &str = "system.slice/q.service";
+        // Where we live; where nothing can be made; whose controllers are refused; where games come to live, and with limits or not.
+        let table = [
+            ("system.slice/q.service/daemon", "", "", SERVICE, true),
+            ("system.slice/q.service/daemon", "", SERVICE, "", true),
+            ("system.slice/q.service", "", "", "", true),
+            ("system.slice/q.service", "root", "", SERVICE, false),
+            ("", "", "", "", true),
+        ];
+        for (own, closed, refusing, expected, limits) in table {
+            let tree = tempfile::tempdir().unwrap();
+            let mount = tree.path();
+            fs::create_dir_all(mount.join("system.slice/q.service/daemon")).unwrap();
+            for home in ["", SERVICE, "system.slice/q.service/daemon"] {
+                fs::write(mount.join(home).join("cgroup.controllers"), "cpuset cpu memory pids\n").unwrap();
+            }
+            if closed == "root" {
+                // Not even for root can a folder be made where a link leads nowhere.
+                std::os::unix::fs::symlink("/nowhere/at/all", mount.join("games")).unwrap();
+            }
+            if !refusing.is_empty() {
+                fs::create_dir(mount.join(refusing).join("cgroup.subtree_control")).unwrap();
+            }
+            let (found, refused) = probe_v2(mount, &format!("5:pids:/\n0::/{own}\n"), "games").unwrap();
+            assert_eq!(found.base, mount.join(expected).join("games"), "{own}, {closed}, {refusing}");
+            assert_eq!((!found.controllers.is_empty(), refused.is_none()), (limits, limits), "{own}, {closed}");
+        }
     }
 
     #[test]
