@@ -9,6 +9,7 @@ pub mod deck;
 pub mod folder;
 pub mod hostile;
 pub mod pair;
+pub mod processes;
 pub mod program;
 pub mod record;
 pub mod rest;

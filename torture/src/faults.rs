@@ -8,11 +8,14 @@ use crate::table::Row;
 mod access;
 mod clock;
 mod commands;
+mod crash;
 mod disk;
+mod ending;
 mod flood;
 mod isolation;
 mod kill;
 mod power;
+mod shim;
 mod soak;
 mod viewers;
 
@@ -42,6 +45,9 @@ pub(crate) const ALL: &[Fault] = &[
     fault!(access, "rights, keys, accounts and servers that are taken away from viewers"),
     fault!(clock, "clocks of panel and node that are apart or are set"),
     fault!(isolation, "a game that tries to get at everything that is not its own"),
+    fault!(shim, "the processes that hold games are killed"),
+    fault!(crash, "games crash, also while the program is killed"),
+    fault!(ending, "the program is told to end while requests hang"),
     fault!(power, "random power actions, crashes and kills of the program"),
     Fault {
         only_when_named: true,

@@ -32,6 +32,7 @@ use wire::server::{PowerAction, State, Stats};
 use crate::clock;
 use crate::console::Console;
 use crate::figures::Figures;
+use crate::runtime::shim::ShimProcess;
 use crate::server::actor::Event;
 use crate::server::runs::Runs;
 use crate::stats::Source;
@@ -197,6 +198,7 @@ struct Shared {
     figures: Mutex<Figures>,
     runs: Mutex<Runs>,
     source: Mutex<Option<Source>>,
+    seen: Mutex<Vec<ShimProcess>>,
     viewers: Mutex<HashMap<Option<UserId>, usize>>,
 }
 
@@ -222,6 +224,7 @@ impl Server {
             figures: Mutex::new(kept.figures),
             runs: Mutex::new(kept.runs),
             source: Mutex::default(),
+            seen: Mutex::default(),
             viewers: Mutex::default(),
         };
         (Self(Arc::new(shared)), receiver)
@@ -330,6 +333,15 @@ impl Server {
 
     fn set_source(&self, source: Option<Source>) {
         *self.0.source.lock().unwrap_or_else(PoisonError::into_inner) = source;
+    }
+
+    /// The processes of the game when its shim was last seen, where no control group knows them.
+    pub(crate) fn seen(&self) -> Vec<ShimProcess> {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_seen(&self, seen: Vec<ShimProcess>) {
+        *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 
     /// Publishes a sample made from the last one. Dropped when the server went offline meanwhile: zeros are right then.

@@ -17,6 +17,7 @@ use wire::server::{State, Stats};
 
 use crate::node::Node;
 use crate::runtime::cgroup::Leaf;
+use crate::runtime::shim::ShimProcess;
 use crate::server::Server;
 use crate::tasks::blocking;
 
@@ -170,6 +171,9 @@ fn sample(server: &Server, meter: &mut Meter) {
         _ => 0.0,
     };
     let memory_bytes = source.leaf.memory_bytes().unwrap_or_else(|| tree_memory_bytes(&tree));
+    if !source.leaf.knows_its_processes() {
+        server.set_seen(seen_now(&source, &server.seen(), &tree));
+    }
     server.publish(|stats| Stats {
         memory_bytes,
         memory_limit_bytes: source.leaf.memory_limit_bytes().unwrap_or_else(|| server.defined_limit_bytes()),
@@ -179,6 +183,18 @@ fn sample(server: &Server, meter: &mut Meter) {
         ..*stats
     });
     server.keep_figures();
+}
+
+/// The processes of a game, and those of before that still live. A shim that has just died has nothing below it any more.
+fn seen_now(source: &Source, before: &[ShimProcess], tree: &[u32]) -> Vec<ShimProcess> {
+    let mut seen: Vec<ShimProcess> = before.iter().copied().filter(|seen| seen.is_there()).collect();
+    for pid in tree {
+        if !seen.iter().any(|known| known.pid == *pid) {
+            seen.extend(ShimProcess::of(*pid));
+        }
+    }
+    seen.retain(|seen| seen.pid != source.shim_pid);
+    seen
 }
 
 /// Percent of one core with three decimals.

@@ -49,6 +49,7 @@ pub(crate) struct Plan {
     no_new_privs: bool,
     umask: u32,
     terminal: bool,
+    ignore_hangup: bool,
 }
 
 impl Plan {
@@ -83,6 +84,7 @@ impl Plan {
             no_new_privs: spec.no_new_privs,
             umask: spec.umask,
             terminal: matches!(spec.console, Console::Pty { .. }),
+            ignore_hangup: spec.ignore_hangup,
         })
     }
 
@@ -222,6 +224,10 @@ impl Plan {
             }
         }
         system::default_signals();
+        if self.ignore_hangup {
+            // SAFETY: numbers only; no code is installed.
+            unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+        }
         system::unblock_signals().map_err(|error| error.raw_os_error().unwrap_or(0))?;
         Ok(())
     }

@@ -46,6 +46,7 @@ mod tag {
     pub(super) const SECCOMP: u16 = 19;
     pub(super) const CAPABILITIES: u16 = 20;
     pub(super) const OOM_SCORE_ADJ: u16 = 0x8001;
+    pub(super) const IGNORE_HANGUP: u16 = 0x8002;
 }
 
 /// Numbers of resource limits, as Linux has them on x86-64, aarch64 and riscv64.
@@ -146,6 +147,9 @@ pub struct LaunchSpec {
     /// How gladly the kernel kills the *shim* when memory runs out, -1000 (never) to 1000; `None` as inherited. The game keeps what the
     /// shim inherited. Lowering needs privilege; without it, it stays as it is.
     pub oom_score_adj: Option<i32>,
+    /// Start it with SIGHUP ignored, as `nohup` does: a terminal hangs up when the shim dies, before the kernel sends the SIGTERM on
+    /// which a game saves. Older shims may leave this out.
+    pub ignore_hangup: bool,
 }
 
 /// Says nothing of the values of arguments and variables: they may be secrets.
@@ -204,6 +208,7 @@ impl LaunchSpec {
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             retain_bytes: RETAIN_BYTES_DEFAULT,
             oom_score_adj: None,
+            ignore_hangup: false,
         }
     }
 
@@ -284,6 +289,9 @@ impl LaunchSpec {
         if let Some(adjustment) = self.oom_score_adj {
             field(tag::OOM_SCORE_ADJ, &[&adjustment.to_le_bytes()]);
         }
+        if self.ignore_hangup {
+            field(tag::IGNORE_HANGUP, &[]);
+        }
         out
     }
 
@@ -331,6 +339,7 @@ struct Parts {
     segment_bytes: Option<u64>,
     retain_bytes: Option<u64>,
     oom_score_adj: Option<i32>,
+    ignore_hangup: bool,
 }
 
 impl Parts {
@@ -373,6 +382,7 @@ impl Parts {
             tag::SEGMENT_BYTES => self.segment_bytes = Some(value.u64()?),
             tag::RETAIN_BYTES => self.retain_bytes = Some(value.u64()?),
             tag::OOM_SCORE_ADJ => self.oom_score_adj = Some(value.i32()?),
+            tag::IGNORE_HANGUP => self.ignore_hangup = true,
             _ => return Some(false),
         }
         Some(true)
@@ -407,6 +417,7 @@ impl Parts {
             segment_bytes: self.segment_bytes.ok_or(missing("segment size"))?,
             retain_bytes: self.retain_bytes.ok_or(missing("log size"))?,
             oom_score_adj: self.oom_score_adj,
+            ignore_hangup: self.ignore_hangup,
         })
     }
 }

@@ -93,7 +93,7 @@ async fn watch(mut both: Both, first: CancellationToken, ending: CancellationTok
 
 /// Says something, unless that takes too long.
 fn last_words(say: impl FnOnce() + Send + 'static) {
-    let (said, done) = mpsc::channel::<()>();
+    let (said, done) = mpsc::sync_channel::<()>(1);
     let say = move || {
         say();
         drop(said);

@@ -299,6 +299,11 @@ impl Leaf {
         self.dirs.iter().map(|(_, dir)| dir.join("cgroup.procs")).collect()
     }
 
+    /// Whether no process of the game can leave it unnoticed.
+    pub(crate) fn knows_its_processes(&self) -> bool {
+        !self.dirs.is_empty()
+    }
+
     /// The processes in it.
     pub(crate) fn pids(&self) -> BTreeSet<u32> {
         let lists = self.procs().into_iter().filter_map(|path| fs::read_to_string(path).ok());

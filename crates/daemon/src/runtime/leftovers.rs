@@ -1,4 +1,4 @@
-//! What a lost shim leaves behind: processes that carry a server's mark, or sit in its control groups. They get a while to end by
+//! What a lost shim leaves behind: processes that carry a server's mark, sit in its control groups, or were seen below its shim. They get a while to end by
 //! themselves, then they are killed, until none is left.
 
 use std::fs;
@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use wire::ids::ServerId;
 
 use crate::runtime::cgroup::Leaf;
-use crate::runtime::shim;
+use crate::runtime::shim::{self, ShimProcess};
+use crate::stats::process_tree;
 use crate::tasks::blocking;
 
 /// Marks every process of a server in its environment: its value is the server's folder, which no other server has, of no other node.
@@ -31,12 +32,14 @@ pub(crate) struct Leftovers {
     id: ServerId,
     mark: PathBuf,
     leaf: Leaf,
+    seen: Vec<ShimProcess>,
 }
 
 impl Leftovers {
-    /// Of the server with this folder.
-    pub(crate) fn of(id: ServerId, dir: &Path, leaf: Leaf) -> Self {
-        Self { id, mark: dir.to_owned(), leaf }
+    /// Of the server with this folder. `seen` are processes of it that were seen when their shim still lived: they may have taken
+    /// the mark off.
+    pub(crate) fn of(id: ServerId, dir: &Path, leaf: Leaf, seen: Vec<ShimProcess>) -> Self {
+        Self { id, mark: dir.to_owned(), leaf, seen }
     }
 
     /// Whether there is any.
@@ -100,7 +103,12 @@ impl Leftovers {
 
     fn find(&self) -> Vec<Arc<OwnedFd>> {
         let mark = [RUN_VARIABLE.as_bytes(), b"=", self.mark.as_os_str().as_encoded_bytes()].concat();
-        let grouped = self.leaf.pids();
+        let mut grouped = self.leaf.pids();
+        // And what those have started since.
+        for seen in self.seen.iter().filter(|seen| seen.is_there()) {
+            grouped.insert(seen.pid);
+            grouped.extend(process_tree(seen.pid));
+        }
         let own = std::process::id();
         let listed = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = listed.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
@@ -111,7 +119,7 @@ impl Leftovers {
                 let pidfd = shim::open(pid)?;
                 let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
                 let is_ours = environ.split(|byte| *byte == 0).any(|variable| variable == mark)
-                    || grouped.contains(&pid) && shim::ShimProcess::of(pid).is_some();
+                    || grouped.contains(&pid) && ShimProcess::of(pid).is_some();
                 is_ours.then(|| Arc::new(pidfd))
             })
             .collect()
@@ -140,7 +148,7 @@ mod tests {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        (Leftovers::of(id, &dir, Machine::default().existing("none")), child)
+        (Leftovers::of(id, &dir, Machine::default().existing("none"), Vec::new()), child)
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wire::ids::ServerId;
-use wire::remote::{ConsoleMode, Definition};
+use wire::remote::{ConsoleMode, Definition, StopKind};
 
 use crate::config::Config;
 use crate::node::Node;
@@ -229,7 +229,7 @@ impl Site<'_> {
                 }
                 Found::Nobody => {
                     let no_mercy = CancellationToken::new();
-                    Leftovers::of(self.id, self.dir, self.leaf.clone()).end(Duration::ZERO, no_mercy).await;
+                    Leftovers::of(self.id, self.dir, self.leaf.clone(), Vec::new()).end(Duration::ZERO, no_mercy).await;
                     return Err(if unwanted.is_cancelled() { LaunchError::Unwanted } else { error });
                 }
                 Found::Unreachable => {}
@@ -272,6 +272,7 @@ fn prepare(node: &Node, dir: &Path, short: &str, definition: &Definition) -> Res
     env.remove(RUN_VARIABLE);
     cage.settle(&mut env);
     let mark = (RUN_VARIABLE.as_bytes().to_vec(), dir.as_os_str().as_encoded_bytes().to_vec());
+    let stop = &definition.process_configuration.stop;
     let same = |resource, value| Rlimit { resource, soft: value, hard: value };
     let files_max = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(OPEN_FILES_MAX);
     let spec = LaunchSpec {
@@ -299,6 +300,8 @@ fn prepare(node: &Node, dir: &Path, short: &str, definition: &Definition) -> Res
         segment_bytes: node.config.segment_bytes,
         retain_bytes: node.config.retain_bytes,
         oom_score_adj: Some(SHIM_OOM_SCORE),
+        // Unless that is how it is stopped.
+        ignore_hangup: stop.kind != StopKind::Signal || signal_number(&stop.value) != libc::SIGHUP,
     };
     Ok((spec, leaf))
 }
@@ -472,6 +475,7 @@ mod tests {
             segment_bytes: spool::writer::SEGMENT_BYTES_DEFAULT,
             retain_bytes: spool::writer::RETAIN_BYTES_DEFAULT,
             oom_score_adj: None,
+            ignore_hangup: false,
         };
         let (tasks, leaf) = (Tasks::default(), Machine::default().existing("none"));
         let site = Site { tasks: &tasks, id: ServerId(uuid::Uuid::new_v4()), dir, leaf: &leaf };

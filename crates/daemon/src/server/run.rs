@@ -148,7 +148,7 @@ impl Actor {
             self.look_for(EVERYTHING);
         }
         let leaf = self.leaf();
-        let left = Leftovers::of(self.server.id(), self.server.dir(), leaf.clone()).exist().await;
+        let left = Leftovers::of(self.server.id(), self.server.dir(), leaf.clone(), Vec::new()).exist().await;
         let input = match &record {
             Some(record) if !record.run_id.is_empty() => adopted(Some(record), None),
             // Of a start that came to nothing, or of nothing that is known: it has no holder and cannot stay.
@@ -370,7 +370,7 @@ impl Actor {
     /// was killed has had its SIGTERM from the kernel, and gets a while to save.
     async fn sweep(&mut self, exit: Option<spool::ExitPayload>) {
         let Some(run) = &self.run else { return };
-        let left = Leftovers::of(self.server.id(), self.server.dir(), run.leaf.clone());
+        let left = Leftovers::of(self.server.id(), self.server.dir(), run.leaf.clone(), self.server.seen());
         if exit.is_none() && left.exist().await {
             self.input(Input::Orphaned).await;
         }

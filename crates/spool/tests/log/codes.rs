@@ -138,7 +138,7 @@ fn some_spec() -> impl Strategy<Value = LaunchSpec> {
     let first = (any::<[u8; 16]>(), path(), path(), path(), vec(vec(any::<u8>(), 1..20), 1..4));
     let second =
         (vec((text(), text()), 0..4), console, any::<Option<(u32, u32)>>(), vec(rlimit, 0..3), vec(path(), 0..3));
-    let third = (any::<bool>(), any::<u32>(), any::<u64>(), any::<u64>(), any::<Option<i32>>());
+    let third = (any::<bool>(), any::<u32>(), any::<u64>(), any::<u64>(), any::<Option<i32>>(), any::<bool>());
     let path_rule = (any::<u64>(), path()).prop_map(|(access, path)| PathRule { access, path });
     let port_rule = (any::<u64>(), any::<u16>()).prop_map(|(access, port)| PortRule { access, port });
     let landlock =
@@ -151,7 +151,7 @@ fn some_spec() -> impl Strategy<Value = LaunchSpec> {
     (first, second, third, fourth).prop_map(|((run_id, log_dir, socket_dir, cwd, argv), second, third, fourth)| {
         let (landlock, seccomp, capabilities) = fourth;
         let (env, console, user, rlimits, cgroup_procs) = second;
-        let (no_new_privs, umask, segment_bytes, retain_bytes, oom_score_adj) = third;
+        let (no_new_privs, umask, segment_bytes, retain_bytes, oom_score_adj, ignore_hangup) = third;
         let user = user.map(|(uid, gid)| User { uid, gid });
         LaunchSpec {
             env,
@@ -167,6 +167,7 @@ fn some_spec() -> impl Strategy<Value = LaunchSpec> {
             segment_bytes,
             retain_bytes,
             oom_score_adj,
+            ignore_hangup,
             ..LaunchSpec::new(run_id, &log_dir, &socket_dir, argv, &cwd)
         }
     })
@@ -182,9 +183,11 @@ proptest! {
     fn a_spec_cut_short_is_refused(spec in some_spec(), cut in any::<prop::sample::Index>()) {
         let mut bytes = spec.encode();
         bytes.truncate(cut.index(bytes.len()));
-        // Without its last optional field a spec may still be whole; never another one.
+        // Without its last optional fields a spec may still be whole; never another one.
         if let Ok(decoded) = LaunchSpec::decode(&bytes) {
-            prop_assert_eq!(LaunchSpec { oom_score_adj: None, ..spec }, decoded);
+            let oom_score_adj = decoded.oom_score_adj.and(spec.oom_score_adj);
+            let ignore_hangup = decoded.ignore_hangup && spec.ignore_hangup;
+            prop_assert_eq!(LaunchSpec { oom_score_adj, ignore_hangup, ..spec }, decoded);
         }
     }
 
