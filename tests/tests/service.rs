@@ -11,13 +11,13 @@ use rustix::process::Signal;
 use serde_json::json;
 
 /// Plays systemd: a socket that is told things.
-struct Manager {
+struct Systemd {
     _folder: tempfile::TempDir,
     path: PathBuf,
     socket: UnixDatagram,
 }
 
-impl Manager {
+impl Systemd {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
@@ -50,7 +50,7 @@ const WATCHDOG: Duration = Duration::from_secs(3);
 
 #[tokio::test]
 async fn a_service_manager_is_told_that_it_is_ready_lives_and_ends() {
-    let manager = Manager::new();
+    let manager = Systemd::new();
     let usec = WATCHDOG.as_micros().to_string();
     let path = manager.path.to_str().unwrap().to_owned();
     let mut deck = Deck::in_environment(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", &usec)]).await;

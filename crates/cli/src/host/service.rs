@@ -120,6 +120,7 @@ mod tests {
                     all.push(String::from_utf8(buffer[..length].to_vec()).unwrap());
                     heard.set(all);
                 }
+                // sleeps: the clock is paused
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
@@ -141,6 +142,7 @@ mod tests {
         assert_eq!(heard(async || None).await, Vec::<String>::new());
         assert_eq!(heard(async || std::future::pending().await).await, Vec::<String>::new());
         let heard = heard(async || {
+            // sleeps: the clock is paused
             tokio::time::sleep(Duration::from_secs(2)).await;
             Some(String::new())
         });
