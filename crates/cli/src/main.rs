@@ -25,6 +25,10 @@ use crate::commands::Context;
 use crate::fault::Fault;
 use crate::output::{Output, Paint, escaped, note};
 
+/// Threads for work that blocks. What comes beyond waits: more of them would not read faster, and once there they stay, because each has
+/// something to do now and then.
+const BLOCKING_THREADS_MAX: usize = 128;
+
 fn main() -> ExitCode {
     let Cli { global, command } = args::hint::parse();
     let global = global.or_environment();
@@ -69,6 +73,7 @@ fn shown_command() -> clap::Command {
 
 fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
     tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .build()
         .map_err(|error| Fault::Failed(format!("cannot start the runtime: {error}")))
