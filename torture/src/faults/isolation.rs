@@ -48,7 +48,7 @@ pub(super) async fn run(plan: Plan) -> Vec<Row> {
     let times = plan.size(1, 5);
     let mut rows = Vec::new();
     for form in FORMS {
-        rows.push(against(form, times).await);
+        rows.push(Box::pin(against(form, times)).await);
     }
     rows
 }

@@ -137,9 +137,9 @@ impl World {
     }
 }
 
-/// As many as `PROPTEST_CASES` says, which the torture raises.
+/// A thousand, or as many as `PROPTEST_CASES` says, which the torture raises.
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000)
+    ProptestConfig::default().cases.max(1_000)
 }
 
 proptest! {
