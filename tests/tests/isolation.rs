@@ -268,3 +268,45 @@ async fn the_doctor_tells_weaker_from_wrong() {
     let (code, found) = examine(&deck).await;
     assert_eq!((code, verdict(&found, "panel").0.as_str()), (Some(0), "good"), "{found:#?}");
 }
+
+/// What a game leaves in its temporary folder stops neither its next start nor the program, and its server can be deleted.
+#[tokio::test]
+async fn what_a_game_leaves_behind_stops_nothing() {
+    // A tree deeper than a stack would take folder by folder, made by putting chains under each other; and a closed folder.
+    const LEAVE: &str = "\
+for base in $TMPDIR $HOME; do
+    cd $base
+    mkdir -p closed/inner; echo x > closed/inner/file; chmod 0 closed/inner closed
+done
+cd $TMPDIR
+chain=d; for n in 1 2 3 4 5 6 7; do chain=$chain/$chain; done
+for n in $(seq $CHAINS); do
+    mkdir -p new/$chain
+    if test -d chain; then mv chain new/$chain/next; fi
+    mv new chain
+done
+echo left it all
+";
+    for unprivileged in [false, true] {
+        let deck = if unprivileged { Deck::unprivileged().await } else { Deck::new().await };
+        let spec = json!({ "command": "/bin/sh leave.sh", "files": { "leave.sh": LEAVE }, "crash_detection": false,
+            "environment": { "CHAINS": if unprivileged { "1" } else { "160" } } });
+        let server = deck.create(spec).await;
+        let mut console = Socket::console(&deck, &server).await;
+        console.say("set state", &json!(["start"])).await;
+        console.line("left it all").await;
+        console.status("offline").await;
+        console.say("set state", &json!(["start"])).await;
+        console.line("left it all").await;
+        console.status("offline").await;
+        let gone = deck.rest().delete(&format!("/api/application/servers/{server}")).await;
+        assert_eq!(gone.status, 204, "{}", gone.text);
+        // A node that takes longer than the panel waits goes on with it.
+        let until = tokio::time::Instant::now() + e2e::DEADLINE;
+        while deck.files(&server).parent().unwrap().exists() {
+            assert!(tokio::time::Instant::now() < until, "unprivileged: {unprivileged}; it is still there");
+            // sleeps: a folder says nothing of its going
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+}

@@ -24,6 +24,7 @@ mod origin;
 mod panel_time;
 mod problem;
 mod remote;
+mod removal;
 mod runtime;
 mod server;
 mod socket;

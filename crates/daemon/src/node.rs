@@ -30,7 +30,7 @@ use crate::server::record::replace;
 use crate::server::{Asker, Crashes, DEFINITION_FILE, Kept, LOG_DIR, Server, Standing, Status};
 use crate::tasks::{Kind, Tasks, blocking};
 use crate::waiting::WaitingRoom;
-use crate::{clock, history, http, panel_time, stats};
+use crate::{clock, history, http, panel_time, removal, stats};
 
 /// Folder of all servers, in the node's.
 const SERVERS_DIR: &str = "servers";
@@ -213,11 +213,7 @@ impl Node {
     pub(crate) async fn remove(&self, server: &Server) -> std::io::Result<()> {
         server.delete().await;
         let dir = server.dir().clone();
-        match blocking(move || std::fs::remove_dir_all(dir)).await? {
-            // Somebody else asked for the same.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            other => other?,
-        }
+        blocking(move || removal::remove_all(&dir)).await??;
         self.servers.lock().unwrap_or_else(PoisonError::into_inner).remove(&server.id());
         tracing::info!(server = %server.id(), "server deleted");
         Ok(())

@@ -8,7 +8,7 @@ use std::cell::LazyCell;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,10 @@ const PERIOD: Duration = Duration::from_secs(1);
 const WALK_PAUSE_MIN: Duration = Duration::from_secs(4);
 const WALK_PAUSE_MAX: Duration = Duration::from_mins(1);
 const WALK_PAUSE_FACTOR: u32 = 100;
+/// Folders within folders that a walk goes into; one descriptor each.
+const WALK_DEPTH_MAX: usize = 128;
+/// Files with several names that a walk remembers.
+const LINKED_MAX: usize = 100_000;
 /// Kernel clock ticks per second in `/proc/<pid>/stat`; fixed by the ABI on every platform we run on.
 const TICKS_PER_S: u64 = 100;
 
@@ -267,23 +271,34 @@ fn tree_memory_bytes(tree: &[u32]) -> u64 {
     tree.iter().map(of).sum()
 }
 
-/// Bytes of all regular files below a directory, each inode once; what cannot be read counts nothing.
+/// Bytes of all regular files below a directory, each inode once; what cannot be read counts nothing, and what lies deeper than
+/// [`WALK_DEPTH_MAX`] neither. What is held meanwhile does not grow with the tree, which its game chose.
 fn directory_bytes(root: &Path) -> u64 {
     let mut total = 0;
     let mut linked: HashSet<(u64, u64)> = HashSet::new();
-    let mut open: Vec<PathBuf> = vec![root.to_owned()];
-    while let Some(dir) = open.pop() {
-        let Ok(entries) = fs::read_dir(&dir) else { continue };
-        for entry in entries.flatten() {
-            let Ok(meta) = entry.path().symlink_metadata() else { continue };
-            if meta.is_dir() {
-                open.push(entry.path());
-            } else if meta.is_file() && (meta.nlink() == 1 || linked.insert((meta.dev(), meta.ino()))) {
-                total += meta.len();
+    let mut open: Vec<fs::ReadDir> = fs::read_dir(root).into_iter().collect();
+    while let Some(folder) = open.last_mut() {
+        let Some(entry) = folder.next() else {
+            open.pop();
+            continue;
+        };
+        let Ok(entry) = entry else { continue };
+        let Ok(meta) = entry.path().symlink_metadata() else { continue };
+        if meta.is_dir() {
+            if open.len() < WALK_DEPTH_MAX {
+                open.extend(fs::read_dir(entry.path()));
             }
+        } else if meta.is_file() && (meta.nlink() == 1 || is_new(&mut linked, &meta)) {
+            total += meta.len();
         }
     }
     total
+}
+
+/// Whether a file with several names was not met before. Too many of them to remember count each time.
+fn is_new(linked: &mut HashSet<(u64, u64)>, meta: &fs::Metadata) -> bool {
+    let inode = (meta.dev(), meta.ino());
+    !linked.contains(&inode) && (linked.len() >= LINKED_MAX || linked.insert(inode))
 }
 
 #[cfg(test)]
@@ -303,6 +318,17 @@ mod tests {
         assert!(stat_fields(std::process::id()).is_some());
         assert!(tree_memory_bytes(&[std::process::id()]) > 100_000);
         assert!(machine_memory_bytes() > 100_000_000);
+    }
+
+    #[test]
+    fn files_are_counted_once_and_no_tree_is_too_deep() {
+        let dir = tempfile::tempdir().unwrap();
+        let chain: std::path::PathBuf = std::iter::repeat_n("d", WALK_DEPTH_MAX + 50).collect();
+        fs::create_dir_all(dir.path().join(chain)).unwrap();
+        fs::write(dir.path().join("d/d/file"), [0; 1000]).unwrap();
+        fs::hard_link(dir.path().join("d/d/file"), dir.path().join("second")).unwrap();
+        std::os::unix::fs::symlink("/usr", dir.path().join("link")).unwrap();
+        assert_eq!(directory_bytes(dir.path()), 1000);
     }
 
     #[test]

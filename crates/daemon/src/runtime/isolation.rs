@@ -23,6 +23,7 @@ use wire::node::Isolation;
 use wire::remote::{Build, Definition};
 
 use crate::config::{IsolationSettings, Rung};
+use crate::removal;
 use crate::runtime::cgroup::Machine;
 
 pub(crate) use ownership::create;
@@ -365,11 +366,14 @@ fn give(dir: &Path, files: &Path, user: User) -> io::Result<()> {
 
 fn temporary_folder(dir: &Path, user: Option<User>) -> io::Result<PathBuf> {
     let path = dir.canonicalize()?.join(TEMPORARY_DIR);
-    match fs::remove_dir_all(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    if let Err(error) = removal::remove_all(&path) {
+        // Whatever the last run left there is the game's own affair, and no reason not to start it.
+        tracing::warn!(folder = %path.display(), %error, "the temporary folder cannot be emptied");
     }
-    fs::DirBuilder::new().mode(0o700).create(&path)?;
+    match fs::DirBuilder::new().mode(0o700).create(&path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
     if let Some(User { uid, gid }) = user {
         std::os::unix::fs::lchown(&path, Some(uid), Some(gid))?;
     }

@@ -1,7 +1,7 @@
 //! From a server's definition to what the shim is to run: the command line, the environment, the files.
 //!
 //! `{{NAME}}` stands for a value of the environment. A plain command line is split into words first and expanded word by word,
-//! so no value can add a word. A line that needs a shell gets one, and for it, as for a line that names a shell itself, `${NAME}`
+//! so no value can add a word. A line that needs a shell gets one, and for it, as for what a named shell is given behind `-c`, `${NAME}`
 //! is put in its place, so no value becomes the shell's code. Other programs that take code as an argument are not known here.
 
 use std::collections::BTreeMap;
@@ -60,12 +60,18 @@ pub(crate) fn command(definition: &Definition, dir: &Path, program: &Path) -> Re
     } else {
         let words = shell_words::split(line).map_err(|error| DefinitionError::Quotes(error.to_string()))?;
         let in_shell = words.first().is_some_and(|program| is_shell(program));
-        let value = |name: &str| match env.get(name) {
-            Some(_) if in_shell => Some(format!("${{{name}}}")),
-            value => value.cloned(),
-        };
-        let words: Result<Vec<_>, _> = words.iter().map(|word| expand(word, value)).collect();
-        words?
+        let mut argv = Vec::new();
+        let mut is_code = false;
+        for word in &words {
+            let word = expand(word, |name| match env.get(name) {
+                Some(_) if is_code => Some(format!("${{{name}}}")),
+                value => value.cloned(),
+            })?;
+            // Behind `-c`, also as `-lc`, stands what the shell reads as code; all else are plain arguments.
+            is_code = in_shell && word.starts_with('-') && !word.starts_with("--") && word.contains('c');
+            argv.push(word);
+        }
+        argv
     };
     let Some((given, arguments)) = argv.split_first() else { return Err(DefinitionError::NoCommand) };
     let path = find(given, dir, env.get("PATH").map_or(PATH, String::as_str))?;
@@ -208,6 +214,14 @@ mod tests {
     fn a_shell_named_directly_gets_no_code_from_a_value_either() {
         let command = run("/bin/sh -c 'echo {{NAME}}'", json!({ "NAME": "$(id)" })).unwrap();
         assert_eq!(command.argv, ["/bin/sh", "-c", "echo ${NAME}"]);
+        let command = run("/bin/sh -ec 'echo {{NAME}}' {{NAME}}", json!({ "NAME": "$(id)" })).unwrap();
+        assert_eq!(command.argv, ["/bin/sh", "-ec", "echo ${NAME}", "$(id)"]);
+    }
+
+    #[test]
+    fn a_script_of_a_named_shell_gets_values_as_they_are() {
+        let command = run("/bin/sh {{DIR}}/start.sh {{SERVER_PORT}} {{NAME}}", json!({ "NAME": "a b" })).unwrap();
+        assert_eq!(command.argv, ["/bin/sh", "/tmp/start.sh", "4000", "a b"]);
     }
 
     #[test]

@@ -17,6 +17,8 @@ use spool::spec::User;
 
 /// Folders within folders; what lies deeper keeps its owner. No game needs as many.
 const DEPTH_MAX: u32 = 200;
+/// Not into what is mounted, also when it is a part of the same disk.
+const HERE: ResolveFlags = ResolveFlags::NO_XDEV;
 const FOLDER_MODE: u32 = 0o750;
 const FILE_MODE: u32 = 0o640;
 
@@ -25,7 +27,7 @@ const FILE_MODE: u32 = 0o640;
 pub(crate) struct Given {
     /// Files and folders that have a new owner.
     pub(crate) changed: u64,
-    /// Those that keep theirs: they have a second name that may be anywhere, lie on another disk or too deep, or vanished.
+    /// Those that keep theirs: they have a second name that may be anywhere, are mounted there, lie too deep, or vanished.
     pub(crate) kept: u64,
 }
 
@@ -71,14 +73,15 @@ impl Giving {
                 return Ok(());
             }
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let inner = openat(folder, name, flags, Mode::empty())?;
+            let inner = openat2(folder, name, flags, Mode::empty(), HERE)?;
             self.walk(&inner, depth + 1)?;
             return self.give(inner.as_fd(), &fstat(&inner)?);
         }
         if self.is_theirs(&stat) {
             return Ok(());
         }
-        let inner = openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let inner = openat2(folder, name, flags, Mode::empty(), HERE)?;
         self.give(inner.as_fd(), &fstat(&inner)?)
     }
 
