@@ -34,7 +34,15 @@ pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
         top => top?,
     };
     Removing { top, lifted: 0 }.empty()?;
-    Ok(rmdir(path)?)
+    Ok(gone(rmdir(path))?)
+}
+
+/// What somebody else has removed meanwhile is removed.
+fn gone(removed: Result<(), Errno>) -> Result<(), Errno> {
+    match removed {
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    }
 }
 
 struct Removing {
@@ -47,8 +55,12 @@ impl Removing {
         let _ = fchmod(&self.top, OPEN_MODE);
         for _ in 0..ROUNDS_MAX {
             let (mut went, mut stays) = (false, None);
-            for entry in Dir::read_from(&self.top)? {
-                let entry = entry?;
+            let Some(entries) = read(&self.top)? else { return Ok(()) };
+            for entry in entries {
+                let entry = match entry {
+                    Err(Errno::NOENT) => break,
+                    entry => entry?,
+                };
                 let name = entry.file_name();
                 if matches!(name.to_bytes(), b"." | b"..") {
                     continue;
@@ -73,11 +85,18 @@ impl Removing {
             Err(Errno::NOTEMPTY) => {}
             done => return done,
         }
-        let folder = self.enter(name)?;
+        let folder = match self.enter(name) {
+            Err(Errno::NOENT) => return Ok(()),
+            entered => entered?,
+        };
         let _ = fchmod(&folder, OPEN_MODE);
         let (mut went, mut stays) = (false, None);
-        for entry in Dir::read_from(&folder)? {
-            let entry = entry?;
+        let Some(entries) = read(&folder)? else { return Ok(()) };
+        for entry in entries {
+            let entry = match entry {
+                Err(Errno::NOENT) => break,
+                entry => entry?,
+            };
             let inner = entry.file_name();
             if matches!(inner.to_bytes(), b"." | b"..") {
                 continue;
@@ -91,7 +110,7 @@ impl Removing {
                 Err(errno) => stays = Some(errno),
             }
         }
-        match (unlinkat(&self.top, name, AtFlags::REMOVEDIR), stays) {
+        match (gone(unlinkat(&self.top, name, AtFlags::REMOVEDIR)), stays) {
             (Err(Errno::NOTEMPTY), Some(errno)) if !went => Err(errno),
             (Err(Errno::NOTEMPTY), _) if went => Ok(()),
             (removed, _) => removed,
@@ -123,17 +142,25 @@ impl Removing {
                     chmodat(folder, name, OPEN_MODE, AtFlags::empty())?;
                     is_opened = true;
                 }
-                moved => return moved,
+                moved => return gone(moved),
             }
         }
     }
 }
 
+/// The entries of a folder; none if it is gone.
+fn read(folder: &OwnedFd) -> Result<Option<Dir>, Errno> {
+    match Dir::read_from(folder) {
+        Err(Errno::NOENT) => Ok(None),
+        entries => entries.map(Some),
+    }
+}
+
 fn remove_one(folder: &OwnedFd, name: &CStr) -> Result<(), Errno> {
-    match unlinkat(folder, name, AtFlags::empty()) {
+    gone(match unlinkat(folder, name, AtFlags::empty()) {
         Err(Errno::ISDIR) => unlinkat(folder, name, AtFlags::REMOVEDIR),
         done => done,
-    }
+    })
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ impl Guest {
                     self.done.sign_ins.fetch_add(1, Ordering::Relaxed);
                 }
                 1 => {
-                    let path = format!("/api/client/servers/{game}/console/search?query=9&limit=5");
+                    let path = format!("/api/client/servers/{game}/console/search?q=9&limit=5");
                     let found = self.rest.get(&path).await;
                     self.done.failed.fetch_add(u64::from(found.status != 200), Ordering::Relaxed);
                 }
