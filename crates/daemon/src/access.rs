@@ -30,12 +30,6 @@ impl Revocations {
         self.changed.subscribe()
     }
 
-    /// This node is as old as this count of the panel: connections that were let in by an older token end.
-    pub(crate) fn begin(&self, serial: u64) {
-        self.list().begin(serial);
-        self.changed.send_modify(|count| *count += 1);
-    }
-
     /// Denies tokens by their `jti` (older panels). `serial` is the panel's count, if it has one.
     pub(crate) fn deny_tokens(&self, jtis: &[String], serial: Option<u64>, now: Now) {
         {

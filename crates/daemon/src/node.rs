@@ -62,7 +62,7 @@ pub enum OpenError {
 pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) tasks: Tasks,
-    pub(crate) revocations: Arc<Revocations>,
+    pub(crate) revocations: Revocations,
     pub(crate) token_key: TokenKey,
     /// What the dates of tokens mean.
     pub(crate) time: Arc<PanelTime>,
@@ -270,8 +270,7 @@ impl Daemon {
             .and_then(|made| made)
             .map_err(failed)?
         };
-        let revocations = Arc::new(Revocations::default());
-        let time = Arc::new(PanelTime::new(revocations.clone()));
+        let time = Arc::new(PanelTime::new());
         let (remote, reports) = Remote::new(&config, time.clone())?;
         let tasks = Tasks::default();
         tasks.spawn_last(Kind::Report, "panel", |ending| remote.clone().deliver(reports, ending));
@@ -281,7 +280,7 @@ impl Daemon {
             time,
             program,
             ladder,
-            revocations,
+            revocations: Revocations::default(),
             servers: Mutex::default(),
             log_readers: Arc::new(Semaphore::new(history::READERS_AT_ONCE)),
             config,

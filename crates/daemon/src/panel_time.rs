@@ -10,7 +10,6 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use wire::node::{SERIAL_HEADER, TIME_HEADER};
 
-use crate::access::Revocations;
 use crate::clock;
 use crate::remote::Remote;
 
@@ -26,15 +25,13 @@ pub(crate) struct PanelTime {
     clock: Mutex<PanelClock>,
     boot: Now,
     boot_serial: OnceLock<u64>,
-    revocations: Arc<Revocations>,
     doubted: Notify,
 }
 
 impl PanelTime {
     /// Of a node that starts now.
-    pub(crate) fn new(revocations: Arc<Revocations>) -> Self {
-        let (clock, boot_serial, doubted) = (Mutex::default(), OnceLock::new(), Notify::new());
-        Self { clock, boot: clock::now(), boot_serial, revocations, doubted }
+    pub(crate) fn new() -> Self {
+        Self { clock: Mutex::default(), boot: clock::now(), boot_serial: OnceLock::new(), doubted: Notify::new() }
     }
 
     /// What time it is for tokens.
@@ -68,10 +65,8 @@ impl PanelTime {
     }
 
     fn heard(&self, headers: &HeaderMap, hear: impl FnOnce(&mut PanelClock, Told)) {
-        if let Some(serial) = number(headers, SERIAL_HEADER)
-            && self.boot_serial.set(serial).is_ok()
-        {
-            self.revocations.begin(serial);
+        if let Some(serial) = number(headers, SERIAL_HEADER) {
+            self.boot_serial.get_or_init(|| serial);
         }
         let Some(told) = told(headers) else { return };
         let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);

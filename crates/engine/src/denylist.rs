@@ -63,13 +63,6 @@ impl Denylist {
         self.deny(Entry::User(server, user), serial, now);
     }
 
-    /// The panel's count when this node started, or a moment later: what was allowed before is refused from now on, also what was let in
-    /// by its date until this was known.
-    pub fn begin(&mut self, serial: u64) {
-        let last = serial.checked_sub(1);
-        self.horizon.serial = self.horizon.serial.max(last);
-    }
-
     /// How many denials there were.
     pub const fn known(&self) -> u64 {
         self.known

@@ -136,8 +136,6 @@ pub fn judge(claims: &Claims, rules: &Rules, denylist: &Denylist, now: Now) -> R
     let issued_wall_s = claims.iat.ok_or(TokenError::Denylisted)?;
     let is_older_than_node = match (claims.serial, rules.boot_serial) {
         (Some(serial), Some(boot)) => serial < boot,
-        // Until the node knows its age by the count: what may have been taken away in this very second is refused, and fetched anew.
-        (Some(_), None) => issued_wall_s <= rules.boot_wall_s,
         _ => issued_wall_s < rules.boot_wall_s,
     };
     if is_older_than_node {

@@ -133,23 +133,6 @@ fn a_token_after_a_revocation_is_taken_though_the_clock_was_set_back_between() {
     assert_eq!(judge(&new, &rules, &denylist, now), Err(TokenError::Denylisted), "older than the node");
 }
 
-/// A node that was killed hears the panel's count a moment after it serves again: until then a token of the same second counts as older,
-/// and what a date has let in by mistake ends when the count is known.
-#[test]
-fn until_a_node_knows_its_age_it_goes_by_dates_and_makes_good_for_it() {
-    let mut token = claims(0, &["*"]);
-    token.serial = Some(10);
-    let unknown = Rules { boot_wall_s: START_S, boot_serial: None, ..rules() };
-    let mut denylist = Denylist::default();
-    assert_eq!(judge(&token, &unknown, &denylist, at_s(0)), Err(TokenError::Denylisted), "of the same second");
-    token.iat = Some(START_S + 1);
-    let live = judge(&token, &unknown, &denylist, at_s(1)).unwrap();
-    denylist.begin(10);
-    assert!(!denylist.denies(&live, server()), "as old as the node");
-    denylist.begin(11);
-    assert!(denylist.denies(&live, server()), "older than the node");
-}
-
 /// Of stock panels there is only the date, and that a token was in use before.
 #[test]
 fn without_a_count_a_live_connection_ends_whatever_its_date_says() {
