@@ -228,6 +228,8 @@ impl Place {
                     seen.since_attached = 0;
                 });
             }
+            // A token of the moment in which the node started: another one is fetched, as clients do.
+            ("jwt error", _) => return Err(argument.into()),
             ("gap", _) => return Ok(Some(serde_json::from_str(argument)?)),
             _ => {}
         }
