@@ -138,6 +138,9 @@ pub struct Pair {
     node_token: String,
 }
 
+/// Tests ask more often than people do.
+const PATIENCE: &str = "client_per_minute = 100000\napplication_per_minute = 100000\nwebsocket_per_minute = 100000\n";
+
 impl Pair {
     /// Both on the machine's clock.
     pub async fn new() -> Self {
@@ -156,6 +159,7 @@ impl Pair {
     async fn begin(clock: Option<PathBuf>, panel_s: i64, node_s: i64) -> Self {
         let mut panel = Program::new(&["panel", "--json", "--listen", "127.0.0.1:0"], clock.clone());
         panel.set_clock(panel_s);
+        std::fs::write(panel.data().join("quarterdeck.toml"), PATIENCE).expect("the settings");
         let greeting = panel.up().await;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (url, key) = (text(&greeting["url"]), text(&greeting["key"]));

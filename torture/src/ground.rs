@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::viewer::Viewer;
 
 /// Hundreds of viewers of one person ask more often than a person would.
-const SETTINGS: &str = "\
+pub(crate) const SETTINGS: &str = "\
 client_per_minute = 1000000
 application_per_minute = 1000000
 websocket_per_minute = 1000000

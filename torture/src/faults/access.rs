@@ -7,6 +7,7 @@ use e2e::access::{Person, Revocation, SILENT_AFTER, bring};
 use e2e::{Deck, Pair};
 use serde_json::json;
 
+use crate::ground::SETTINGS;
 use crate::plan::Plan;
 use crate::table::Row;
 
@@ -19,7 +20,7 @@ pub(super) async fn run(plan: Plan) -> Vec<Row> {
 
 async fn taken_away(plan: &Plan) -> Row {
     let rounds = plan.size(1, 10);
-    let deck = Deck::new().await;
+    let deck = Deck::with_settings(SETTINGS, &[]).await;
     let (mut worst, mut worst_how, mut viewers, mut let_in) = (Duration::ZERO, String::new(), 0, Vec::new());
     for round in 0..rounds {
         for how in Revocation::ALL {

@@ -185,7 +185,11 @@ impl Sender {
                 }
                 message = stream.next() => match message {
                     Some(Ok(Message::Text(text))) => {
-                        open -= self.hear(&serde_json::from_str(text.as_str())?);
+                        let message: Value = serde_json::from_str(text.as_str())?;
+                        if message["event"] == "jwt error" {
+                            return Ok(());
+                        }
+                        open -= self.hear(&message);
                         if leaving.is_some() && open == 0 {
                             return Ok(());
                         }

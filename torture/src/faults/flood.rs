@@ -15,8 +15,8 @@ use crate::viewer::{Viewer, percentile};
 const OTHERS_P99_MAX: Duration = Duration::from_millis(100);
 /// Memory that a flood may cost, with its viewers.
 const MEMORY_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Kept of a log unless told otherwise, less the segment that was deleted last.
-const KEPT_BYTES_MIN: u64 = 63 * 1024 * 1024;
+/// Kept of a log unless told otherwise, less the segment that was deleted last and what the newest one has not got yet.
+const KEPT_BYTES_MIN: u64 = 62 * 1024 * 1024;
 
 pub(super) async fn run(plan: Plan) -> Vec<Row> {
     let mut rows = Vec::new();

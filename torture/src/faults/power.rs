@@ -257,6 +257,9 @@ impl Driver {
                 let Message::Text(text) = message else { continue };
                 let Ok(message) = serde_json::from_str::<Value>(text.as_str()) else { break };
                 let argument = message["args"][0].as_str().unwrap_or_default();
+                if message["event"] == "jwt error" {
+                    break;
+                }
                 if message["event"] == "status" {
                     *shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(argument.to_owned());
                 } else if message["event"] == "receipt" {

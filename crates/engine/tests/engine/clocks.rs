@@ -133,6 +133,20 @@ fn a_token_after_a_revocation_is_taken_though_the_clock_was_set_back_between() {
     assert_eq!(judge(&new, &rules, &denylist, now), Err(TokenError::Denylisted), "older than the node");
 }
 
+/// A node that was killed hears the panel's count a moment after it serves again: until then a token of its start's second is an older one.
+#[test]
+fn until_a_node_knows_its_age_a_token_of_its_first_second_is_refused() {
+    let mut token = claims(0, &["*"]);
+    token.serial = Some(10);
+    let unknown = Rules { boot_wall_s: START_S, boot_serial: None, ..rules() };
+    let denylist = Denylist::default();
+    assert_eq!(judge(&token, &unknown, &denylist, at_s(0)), Err(TokenError::Denylisted));
+    let known = Rules { boot_serial: Some(10), ..unknown };
+    assert!(judge(&token, &known, &denylist, at_s(0)).is_ok(), "as old as the node");
+    token.iat = Some(START_S + 1);
+    assert!(judge(&token, &unknown, &denylist, at_s(1)).is_ok());
+}
+
 /// Of stock panels there is only the date, and that a token was in use before.
 #[test]
 fn without_a_count_a_live_connection_ends_whatever_its_date_says() {
