@@ -78,6 +78,17 @@ describe("a view", () => {
     expect(view.take()).toMatchObject({ reset: false, entries: [{ seq: 3 }] });
   });
 
+  test("what it gave to be drawn stays as it was when more lines come", () => {
+    const store = new LineStore();
+    const view = new View(store);
+    fill(store, 0, 3);
+    const first = view.take();
+    const anew = view.redraw();
+    store.append(line(3));
+    expect(first?.entries).toHaveLength(3);
+    expect(anew.entries).toHaveLength(3);
+  });
+
   test("held, draws nothing and counts; let go, goes on where it stopped", () => {
     const store = new LineStore();
     const view = new View(store);

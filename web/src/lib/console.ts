@@ -24,6 +24,7 @@ export class LineStore {
   /** Lines that came a second time and were not taken. More than 0 is a fault of the sender. */
   repeated = 0;
 
+  /** What is kept, oldest first. The list may grow with the next line: whoever waits meanwhile takes a copy. */
   entries(): readonly Entry[] {
     return this.start === 0 ? this.kept : this.kept.slice(this.start);
   }
@@ -142,7 +143,7 @@ export class View {
     return this.cut;
   }
 
-  /** From scratch: everything that is kept, or `most` lines around one, of which a third comes behind it. */
+  /** From scratch: everything that is kept now, or `most` lines around one, of which a third comes behind it. */
   redraw(around: Entry | null = null, most = Infinity): { reset: boolean; entries: readonly Entry[] } {
     const all = this.store.entries();
     const at = around && all.length > most ? all.indexOf(around) : -1;
@@ -150,7 +151,7 @@ export class View {
     this.fresh = false;
     this.cut = to < all.length;
     this.drawn = this.store.appended;
-    return { reset: true, entries: at < 0 ? all : all.slice(Math.max(0, to - most), to) };
+    return { reset: true, entries: at < 0 ? all.slice() : all.slice(Math.max(0, to - most), to) };
   }
 
   /** The newest are wanted, whatever part is drawn. */

@@ -53,7 +53,7 @@ export class ConsoleTerminal {
   private readonly fit = new FitAddon();
   private readonly view: View;
   /** The entries that stand in xterm, oldest first, as far as they are parsed. */
-  private drawn: Entry[] = [];
+  private drawn: readonly Entry[] = [];
   private writing = false;
   /** It is being filled anew: where it stands meanwhile says nothing. */
   private refilling = false;
@@ -237,7 +237,7 @@ export class ConsoleTerminal {
     if (!this.options.wrap) this.widen(entries);
     this.xterm.write(text, () => {
       this.writing = false;
-      this.drawn = reset ? entries.slice() : this.drawn.concat(entries);
+      this.drawn = reset ? entries : this.drawn.concat(entries);
       if (this.drawn.length > ROWS_MAX * 2) this.drawn = this.drawn.slice(-ROWS_MAX);
       this.refilling = false;
       if (keep) {
