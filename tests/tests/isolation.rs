@@ -145,6 +145,55 @@ async fn greed_is_contained() {
     console.line("still here").await;
 }
 
+/// Shared memory outlives whoever made it; a game's ends with the game.
+#[tokio::test]
+async fn shared_memory_ends_with_its_game() {
+    if !is_root() {
+        return skip("shared_memory_ends_with_its_game", "only root has users to give away", true);
+    }
+    let deck = Deck::isolated("", true).await;
+    let name = format!("quarterdeck-test-{}", std::process::id());
+    let shell = format!(
+        "/bin/sh -c 'mkdir -p /dev/shm/{name}/inner && echo x > /dev/shm/{name}/inner/x && ipcmk -M 4096 && \
+         echo segments $(wc -l < /proc/sysvipc/shm) && echo Done; read x'"
+    );
+    let server = deck.create(json!({ "command": shell, "ready": "Done", "stop": "stop" })).await;
+    let mut console = Socket::console(&deck, &server).await;
+    console.say("set state", &json!(["start"])).await;
+    // The head of the table and its own; what the machine has besides it does not see.
+    assert_eq!(console.line("segments").await, "segments 2");
+    let shared = PathBuf::from("/dev/shm").join(&name);
+    assert!(shared.join("inner/x").exists());
+    assert!(std::fs::metadata(&shared).unwrap().uid() >= 200_000);
+    let all = || std::fs::read_to_string("/proc/sysvipc/shm").unwrap().lines().count();
+    let outside = all();
+    console.say("send command", &json!(["end"])).await;
+    console.status("offline").await;
+    assert!(!shared.exists());
+    assert_eq!(all(), outside, "it was never among the machine's");
+}
+
+/// Connections to the panel are for everybody: no game can take them all, though it comes from the same machine.
+#[tokio::test]
+async fn a_game_cannot_take_all_connections() {
+    if !is_root() {
+        return skip("a_game_cannot_take_all_connections", "only root has users to give away", true);
+    }
+    let deck = Deck::isolated("", true).await;
+    deck.learn_node_token().await;
+    let address = deck.url().trim_start_matches("http://").to_owned();
+    let command = format!("{{{{QUARTERDECK}}}} fakegame hostile --connect {address} --connections 500");
+    let server = deck.create(json!({ "command": command, "ready": "attempts over", "stop": "stop" })).await;
+    let mut console = Socket::console(&deck, &server).await;
+    console.say("set state", &json!(["start"])).await;
+    let told = console.line("attempt connections:").await;
+    assert!(told.ends_with("32 of 500 were kept"), "{told}");
+    console.status("running").await;
+    // And others are served as before, the node's own requests among them.
+    let isolation = extra(&deck, &server).await["isolation"].clone();
+    assert!(isolation["active"].to_string().contains("uid"), "{isolation}");
+}
+
 /// A server that ran as the daemon's user moves over with its files; links that a game has laid lead nobody out of its folder.
 #[tokio::test]
 async fn a_server_moves_over_to_its_own_user() {

@@ -1,11 +1,13 @@
 //! The listener: accepts connections for a router, within bounds, and ends them in order.
 
+mod owner;
 mod peers;
 mod stall;
 
 use std::convert::Infallible;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,9 +96,9 @@ impl Listener {
     }
 
     /// Begins to serve. A slash at the end of any path but [`SLASHED_PATH`] is ignored. Everybody but loopback and these proxies
-    /// has a share of the connections.
-    pub(crate) fn serve(self, router: Router, trusted_proxies: &[IpNet]) -> Serving {
-        self.serve_within(router, Bounds { peers: Peers::new(trusted_proxies), stall_timeout: STALL_TIMEOUT })
+    /// has a share of the connections; of loopback, whoever has one of these user ids.
+    pub(crate) fn serve(self, router: Router, trusted_proxies: &[IpNet], games: Range<u32>) -> Serving {
+        self.serve_within(router, Bounds { peers: Peers::new(trusted_proxies, games), stall_timeout: STALL_TIMEOUT })
     }
 
     fn serve_within(self, router: Router, bounds: Bounds) -> Serving {
@@ -159,7 +161,7 @@ fn error_body(status: StatusCode, code: &str, detail: &str) -> Value {
 /// Closes a connection that is one too many for its peer. The answer is what the kernel takes at once: nobody waits for them.
 fn refuse(stream: TcpStream) {
     let status = StatusCode::TOO_MANY_REQUESTS;
-    let detail = "Your address has too many connections to this server.";
+    let detail = "You have too many connections to this server.";
     let body = error_body(status, "ThrottleRequestsException", detail).to_string();
     let length = body.len();
     let answer = format!(
@@ -260,8 +262,11 @@ async fn accept(
             },
         };
         // An IPv4 peer on an IPv6 socket is the same peer.
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let Some(place) = bounds.peers.admit(peer.ip()) else {
+        let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        let peer = canonical(peer);
+        // One that has ended meanwhile has no address of ours: it is counted like any other.
+        let ours = stream.local_addr().map_or(peer, canonical);
+        let Some(place) = bounds.peers.admit(peer, ours) else {
             refuse(stream);
             continue;
         };

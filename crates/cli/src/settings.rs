@@ -1,6 +1,7 @@
 //! Settings of the serving commands: arguments over `<data>/quarterdeck.toml` over defaults, and how panel and node get them.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -153,6 +154,12 @@ impl Settings {
         })
     }
 
+    /// The user ids that games of this machine have.
+    pub(crate) fn game_users(&self) -> Range<u32> {
+        let (first, count) = self.written.isolation.uids();
+        first..first.saturating_add(count)
+    }
+
     /// Tells the panel what is set.
     pub(crate) fn apply_to_panel(&self, config: &mut ::panel::Config) {
         config.trusted_proxies.clone_from(&self.trusted_proxies);
@@ -255,15 +262,19 @@ impl Written {
 }
 
 impl Isolation {
+    /// The first and how many.
+    fn uids(&self) -> (u32, u32) {
+        let defaults = daemon::IsolationSettings::default();
+        (self.uid_first.unwrap_or(defaults.uid_first), self.uid_count.unwrap_or(defaults.uid_count))
+    }
+
     fn check(&self) -> Result<(), String> {
         if let Some(name) = self.off.iter().flatten().find(|name| rung(name).is_none()) {
             let names = Rung::ALL.map(Rung::name).join(", ");
             return Err(format!("isolation.off: there is no rung `{name}`; there are {names}"));
         }
         // Below are the system's and people's own; the last number means nobody.
-        let defaults = daemon::IsolationSettings::default();
-        let first = self.uid_first.unwrap_or(defaults.uid_first);
-        let count = self.uid_count.unwrap_or(defaults.uid_count);
+        let (first, count) = self.uids();
         if first < UID_MIN || count == 0 || first.checked_add(count).is_none() {
             return Err(format!(
                 "isolation: {count} user ids from {first} on cannot be; uid_first is at least {UID_MIN}, uid_count at least 1"

@@ -65,7 +65,8 @@ impl Finding {
 /// leaves nothing behind.
 pub fn examine(config: &Config, secrets: &[PathBuf]) -> Vec<Finding> {
     let home = existing(&config.data_dir);
-    let mut found = vec![closed(secrets), space(&home)];
+    let mut found = vec![closed(secrets), data(&config.data_dir, &home), space(&home)];
+    found.extend(readable(&config.isolation.readable, &config.data_dir));
     found.extend(cgroups());
     // A node opens its own folder to games, and what is above it is not its own.
     let servers = if home == config.data_dir { home.clone() } else { home.join("node") };
@@ -111,6 +112,40 @@ fn closed(secrets: &[PathBuf]) -> Finding {
         return Finding::new("secrets", Verdict::Good, "only their owner can read them");
     }
     Finding::new("secrets", Verdict::Wrong, format!("others can read {0}; `chmod 600 {0}`", open.join(" ")))
+}
+
+/// Whether the node can write into its folder, or make it: `home` is what there is of the way to it. Tried, since permissions are not
+/// all there is to it.
+fn data(folder: &Path, home: &Path) -> Finding {
+    let folder = folder.display();
+    let trial = home.join(format!("quarterdeck-doctor-{}", std::process::id()));
+    match fs::create_dir(&trial).and_then(|()| fs::remove_dir(&trial)) {
+        Ok(()) => Finding::new("data", Verdict::Good, format!("{folder} can be written")),
+        Err(error) => {
+            let text = format!(
+                "{folder} cannot be written, because of {}: {error}; run this as the user that the node runs as, or choose \
+                 another folder with --data",
+                home.display()
+            );
+            Finding::new("data", Verdict::Wrong, text)
+        }
+    }
+}
+
+/// Settings that open to every game what belongs to all of them.
+fn readable(paths: &[PathBuf], folder: &Path) -> Vec<Finding> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = real(folder);
+    let too_wide = paths.iter().filter(|path| folder.starts_with(real(path)));
+    let finding = |path: &PathBuf| {
+        let text = format!(
+            "`{}` under [isolation] holds the node's own folder, so Landlock keeps no game from another's files; name folders of \
+             programs only",
+            path.display()
+        );
+        Finding::new("readable", Verdict::Wrong, text)
+    };
+    too_wide.map(finding).collect()
 }
 
 fn space(home: &Path) -> Finding {
@@ -250,6 +285,25 @@ mod tests {
             assert!(found.iter().any(|finding| finding.what == rung.name()), "{}", rung.name());
         }
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_wrong() {
+        // Also root makes no folder there.
+        let found = examine(&config(Path::new("/proc/quarterdeck/node")), &[]);
+        let data = found.iter().find(|finding| finding.what == "data").unwrap();
+        assert!(data.verdict == Verdict::Wrong && data.text.contains("/proc"), "{}", data.text);
+    }
+
+    #[test]
+    fn a_readable_folder_around_the_node_is_wrong() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path().join("node");
+        for path in [Path::new("/"), temp.path(), &folder] {
+            let found = readable(&[path.to_owned()], &folder);
+            assert!(found.len() == 1 && found[0].verdict == Verdict::Wrong, "{}", path.display());
+        }
+        assert!(readable(&[PathBuf::from("/opt/java"), folder.join("bin")], &folder).is_empty());
     }
 
     #[test]

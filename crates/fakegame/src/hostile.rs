@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,6 +51,12 @@ pub struct HostileArgs {
     /// Open files until it fails, at most so many
     #[arg(long, value_name = "COUNT")]
     files: Option<usize>,
+    /// Where to make connections that say nothing
+    #[arg(long, value_name = "ADDRESS", requires = "connections")]
+    connect: Option<SocketAddr>,
+    /// How many of them
+    #[arg(long, value_name = "COUNT", requires = "connect")]
+    connections: Option<usize>,
     /// At last, fill so much memory
     #[arg(long, value_name = "MIB")]
     memory: Option<usize>,
@@ -76,6 +82,10 @@ pub(crate) fn run(args: &HostileArgs) -> io::Result<u8> {
     if let Some(most) = args.forks {
         forks(most)?;
     }
+    let held = match (args.connect, args.connections) {
+        (Some(address), Some(count)) => connections(address, count)?,
+        _ => Vec::new(),
+    };
     if let Some(mib) = args.memory {
         say("filling memory")?;
         let filled: Vec<Vec<u8>> = (0..mib).map(|_| vec![1; MEMORY_STEP]).collect();
@@ -88,7 +98,30 @@ pub(crate) fn run(args: &HostileArgs) -> io::Result<u8> {
             break;
         }
     }
+    drop(held);
     Ok(0)
+}
+
+/// Makes connections and keeps those that stay open. They are taken one after the other: when the last is refused, all are judged.
+fn connections(address: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
+    let mut streams = Vec::with_capacity(count);
+    for _ in 0..count {
+        streams.push(TcpStream::connect(address)?);
+    }
+    let is_open = |mut stream: &TcpStream| {
+        let read = stream.read(&mut [0]);
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    };
+    if let Some(last) = streams.last() {
+        last.set_read_timeout(Some(HEAR_TIMEOUT))?;
+        let _ = is_open(last);
+    }
+    for stream in &streams {
+        stream.set_nonblocking(true)?;
+    }
+    streams.retain(is_open);
+    say(&format!("attempt connections: {} of {count} were kept", streams.len()))?;
+    Ok(streams)
 }
 
 fn files(args: &HostileArgs) -> io::Result<()> {

@@ -203,6 +203,9 @@ impl Plan {
         let Some(User { uid, gid }) = self.user else { return Ok(()) };
         // SAFETY: plain numbers, and an empty list of groups.
         unsafe {
+            // Shared memory and queues of System V of its own, which end with it. Where it is refused, in a container without the
+            // power for it, a user of its own is a wall all the same.
+            libc::unshare(libc::CLONE_NEWIPC);
             checked(libc::setgroups(0, ptr::null()))?;
             checked(libc::setresgid(gid, gid, gid))?;
             checked(libc::setresuid(uid, uid, uid))?;

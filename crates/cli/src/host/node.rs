@@ -45,7 +45,7 @@ pub(crate) async fn run(global: &Global, args: NodeOnly) -> Result<(), Fault> {
     let Ground { settings, listener, signals, service, lock: _lock, .. } = ground;
     let address = listener.address();
     info!(%address, panel = identity.remote, "listening");
-    let serving = listener.serve(daemon.standalone_router(), &settings.trusted_proxies);
+    let serving = listener.serve(daemon.standalone_router(), &settings.trusted_proxies, settings.game_users());
     let output = Output::new(global);
     let begun = if output.json {
         output.json_line(&serde_json::json!({ "address": address, "panel": identity.remote, "node": identity.uuid }))

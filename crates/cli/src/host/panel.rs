@@ -20,7 +20,7 @@ pub(crate) async fn run(global: &Global, args: PanelOnly) -> Result<(), Fault> {
     let sign_in = sign_in_link(&panel, ground.settings.public_url.as_deref().unwrap_or(&url)).await?;
     let Ground { folder, settings, listener, signals, service, lock: _lock } = ground;
     info!(address = %listener.address(), "listening");
-    let serving = listener.serve(site(panel.router()), &settings.trusted_proxies);
+    let serving = listener.serve(site(panel.router()), &settings.trusted_proxies, settings.game_users());
     let greeting = Greeting { url: &url, left: &left, folder: &folder, sign_in: sign_in.as_deref() };
     let greeted = greeting.print(Output::new(global)).await;
     if greeted.is_ok() {

@@ -39,7 +39,8 @@ pub(crate) async fn run(global: &Global, args: Up) -> Result<(), Fault> {
 
     let Ground { folder, settings, listener, signals, service, lock: _lock } = ground;
     info!(address = %listener.address(), "listening");
-    let serving = listener.serve(site(panel.router().merge(daemon.router())), &settings.trusted_proxies);
+    let serving =
+        listener.serve(site(panel.router().merge(daemon.router())), &settings.trusted_proxies, settings.game_users());
     let output = Output::new(global);
     let beginning = async {
         if let Err(error) = daemon.boot().await {

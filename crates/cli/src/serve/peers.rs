@@ -1,15 +1,20 @@
 //! Who has how many connections: no single peer may take them all.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use tracing::warn;
+use tracing::{debug, warn};
+
+use crate::serve::owner::Owners;
 
 /// HTTP connections of one peer at a time; more are answered 429 and closed. Upgraded ones are counted by the node.
 pub(crate) const PEER_CONNECTIONS_MAX: usize = 512;
+/// The same for a game of this machine that has a user of its own. It may use the API as anybody may, and has no need of many.
+pub(crate) const GAME_CONNECTIONS_MAX: usize = 32;
 /// Somebody with IPv6 has a network of this many bits at least: its addresses are one peer.
 const V6_PREFIX_BITS: u32 = 64;
 /// This machine itself.
@@ -19,9 +24,13 @@ const LOOPBACK: [IpNet; 2] =
 const WARN_PERIOD: Duration = Duration::from_mins(1);
 
 /// Connections by peer. Panel and node talk over loopback, and everybody behind a proxy has its address: these are not counted.
+/// Games are, wherever on this machine they come from.
 #[derive(Debug)]
 pub(super) struct Peers {
     exempt: Vec<IpNet>,
+    /// User ids of games.
+    games: Range<u32>,
+    owners: Option<Owners>,
     connections_max: usize,
     counts: Mutex<Counts>,
 }
@@ -29,38 +38,68 @@ pub(super) struct Peers {
 #[derive(Debug, Default)]
 struct Counts {
     /// Never zero; so no more entries than connections.
-    by_peer: HashMap<IpAddr, usize>,
+    by_peer: HashMap<Peer, usize>,
     warned: Option<Instant>,
 }
 
+/// Who shares a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Peer {
+    /// An address, or a network of IPv6.
+    Address(IpAddr),
+    /// The game with this user.
+    Game(u32),
+}
+
 impl Peers {
-    /// With these proxies and loopback exempt.
-    pub(super) fn new(trusted_proxies: &[IpNet]) -> Arc<Self> {
-        Self::with(trusted_proxies.iter().copied().chain(LOOPBACK).collect(), PEER_CONNECTIONS_MAX)
+    /// With these proxies and loopback exempt, but none of the users of games.
+    pub(super) fn new(trusted_proxies: &[IpNet], games: Range<u32>) -> Arc<Self> {
+        Self::with(trusted_proxies.iter().copied().chain(LOOPBACK).collect(), games, PEER_CONNECTIONS_MAX)
     }
 
     /// With exactly these exempt, and another limit.
-    pub(super) fn with(exempt: Vec<IpNet>, connections_max: usize) -> Arc<Self> {
-        Arc::new(Self { exempt, connections_max, counts: Mutex::default() })
+    pub(super) fn with(exempt: Vec<IpNet>, games: Range<u32>, connections_max: usize) -> Arc<Self> {
+        let owners = Owners::new()
+            .inspect_err(|error| debug!(%error, "the kernel does not tell whose connections from this machine are"))
+            .ok();
+        Arc::new(Self { exempt, games, owners, connections_max, counts: Mutex::default() })
     }
 
-    /// A place for one more connection of this peer, if it may have one. The address is canonical: no IPv4 in IPv6.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        if self.exempt.iter().any(|net| net.contains(&address)) {
+    /// A place for one more connection of this peer to our address, if it may have one. Addresses are canonical: no IPv4 in IPv6.
+    pub(super) fn admit(self: &Arc<Self>, peer: SocketAddr, ours: SocketAddr) -> Option<Place> {
+        let (peer, connections_max) = if let Some(uid) = self.game(peer, ours) {
+            (Peer::Game(uid), GAME_CONNECTIONS_MAX)
+        } else if self.exempt.iter().any(|net| net.contains(&peer.ip())) {
             return Some(Place(None));
-        }
-        let peer = peer_of(address);
+        } else {
+            (Peer::Address(peer_of(peer.ip())), self.connections_max)
+        };
         let mut counts = self.counts();
         let count = counts.by_peer.entry(peer).or_default();
-        if *count < self.connections_max {
+        if *count < connections_max {
             *count += 1;
             return Some(Place(Some((Arc::clone(self), peer))));
         }
         if counts.warned.is_none_or(|warned| warned.elapsed() >= WARN_PERIOD) {
             counts.warned = Some(Instant::now());
-            warn!(%peer, connections = self.connections_max, "a peer has all the connections it may have; more are refused");
+            match peer {
+                Peer::Address(peer) => {
+                    warn!(%peer, connections_max, "a peer has all the connections it may have; more are refused");
+                }
+                Peer::Game(uid) => {
+                    warn!(uid, connections_max, "a game has all the connections to us it may have; more are refused");
+                }
+            }
         }
         None
+    }
+
+    /// The user of the game that a connection comes from. Whoever comes from this machine has the address it came to, or loopback.
+    fn game(&self, peer: SocketAddr, ours: SocketAddr) -> Option<u32> {
+        if peer.ip() != ours.ip() && !LOOPBACK.iter().any(|net| net.contains(&peer.ip())) {
+            return None;
+        }
+        self.owners.as_ref()?.of(peer, ours).filter(|uid| self.games.contains(uid))
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -80,7 +119,7 @@ fn peer_of(address: IpAddr) -> IpAddr {
 
 /// Held while a connection lasts; nothing inside when it is not counted.
 #[derive(Debug)]
-pub(super) struct Place(Option<(Arc<Peers>, IpAddr)>);
+pub(super) struct Place(Option<(Arc<Peers>, Peer)>);
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -101,39 +140,63 @@ mod tests {
 
     use super::*;
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    const NO_GAMES: Range<u32> = 0..0;
+
+    fn admit(peers: &Arc<Peers>, ip: &str) -> Option<Place> {
+        peers.admit(SocketAddr::new(ip.parse().unwrap(), 1), "192.0.2.99:8080".parse().unwrap())
     }
 
     #[test]
     fn a_peer_has_its_share_and_gets_it_back() {
-        let peers = Peers::with(Vec::new(), 2);
-        let mut held: Vec<Place> = (0..2).map(|_| peers.admit(ip("192.0.2.1")).unwrap()).collect();
-        assert!(peers.admit(ip("192.0.2.1")).is_none());
-        let other = peers.admit(ip("192.0.2.2")).unwrap();
+        let peers = Peers::with(Vec::new(), NO_GAMES, 2);
+        let mut held: Vec<Place> = (0..2).map(|_| admit(&peers, "192.0.2.1").unwrap()).collect();
+        assert!(admit(&peers, "192.0.2.1").is_none());
+        let other = admit(&peers, "192.0.2.2").unwrap();
         held.pop();
-        held.push(peers.admit(ip("192.0.2.1")).unwrap());
-        assert!(peers.admit(ip("192.0.2.1")).is_none());
+        held.push(admit(&peers, "192.0.2.1").unwrap());
+        assert!(admit(&peers, "192.0.2.1").is_none());
         drop((held, other));
         assert!(peers.counts().by_peer.is_empty(), "nobody is remembered who has gone");
     }
 
     #[test]
     fn the_addresses_of_one_ipv6_network_are_one_peer() {
-        let peers = Peers::with(Vec::new(), 1);
-        let _held = peers.admit(ip("2001:db8::1")).unwrap();
-        assert!(peers.admit(ip("2001:db8::ffff:1")).is_none());
-        assert!(peers.admit(ip("2001:db8:0:1::1")).is_some());
+        let peers = Peers::with(Vec::new(), NO_GAMES, 1);
+        let _held = admit(&peers, "2001:db8::1").unwrap();
+        assert!(admit(&peers, "2001:db8::ffff:1").is_none());
+        assert!(admit(&peers, "2001:db8:0:1::1").is_some());
     }
 
     #[test]
     fn loopback_and_trusted_proxies_have_no_share() {
-        let peers = Peers::new(&["10.0.0.0/8".parse().unwrap()]);
+        let peers = Peers::new(&["10.0.0.0/8".parse().unwrap()], NO_GAMES);
         for address in ["127.0.0.1", "127.9.9.9", "::1", "10.1.2.3"] {
-            let held: Vec<_> = (0..=PEER_CONNECTIONS_MAX).map(|_| peers.admit(ip(address))).collect();
+            let held: Vec<_> = (0..=PEER_CONNECTIONS_MAX).map(|_| admit(&peers, address)).collect();
             assert!(held.iter().all(Option::is_some), "{address}");
         }
-        let held: Vec<_> = (0..=PEER_CONNECTIONS_MAX).map(|_| peers.admit(ip("11.1.2.3"))).collect();
+        let held: Vec<_> = (0..=PEER_CONNECTIONS_MAX).map(|_| admit(&peers, "11.1.2.3")).collect();
         assert_eq!(held.iter().flatten().count(), PEER_CONNECTIONS_MAX);
+    }
+
+    #[test]
+    fn a_game_has_its_share_of_loopback_too() {
+        use std::net::{TcpListener, TcpStream};
+
+        let own = rustix::process::getuid().as_raw();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = listener.local_addr().unwrap();
+        let peers = [Peers::new(&[], own..own + 1), Peers::new(&[], own + 1..own + 2)];
+        let mut clients = Vec::new();
+        let mut held = [Vec::new(), Vec::new()];
+        for _ in 0..=GAME_CONNECTIONS_MAX {
+            clients.push(TcpStream::connect(ours).unwrap());
+            let (accepted, peer) = listener.accept().unwrap();
+            for (peers, held) in peers.iter().zip(&mut held) {
+                held.push(peers.admit(peer, ours));
+            }
+            clients.push(accepted);
+        }
+        let admitted = held.map(|held| held.iter().flatten().count());
+        assert_eq!(admitted, [GAME_CONNECTIONS_MAX, GAME_CONNECTIONS_MAX + 1]);
     }
 }

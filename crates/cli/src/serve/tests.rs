@@ -7,6 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
+const NO_GAMES: Range<u32> = 0..0;
+
 async fn ask(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -31,7 +33,7 @@ async fn the_peer_is_known_and_a_trailing_slash_ignored() {
     let listener = listener().await;
     let address = listener.address();
     assert_eq!(listener.local_url(), format!("http://{address}"));
-    let serving = listener.serve(router(), &[]);
+    let serving = listener.serve(router(), &[], NO_GAMES);
     for path in ["/peer", "/peer/", "/peer//?page=1"] {
         let answer = ask(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("127.0.0.1"), "{path}: {answer}");
@@ -45,7 +47,7 @@ async fn the_peer_is_known_and_a_trailing_slash_ignored() {
 async fn a_head_that_never_ends_is_refused() {
     let listener = listener().await;
     let address = listener.address();
-    let serving = listener.serve(router(), &[]);
+    let serving = listener.serve(router(), &[], NO_GAMES);
     let head = format!("GET /peer HTTP/1.1\r\nX: {}\r\n", "y".repeat(HEAD_BYTES_MAX));
     let answer = ask(address, &head).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
@@ -56,7 +58,7 @@ async fn a_head_that_never_ends_is_refused() {
 async fn the_limit_of_a_head_is_the_limit_in_whatever_pieces_it_comes() {
     let listener = listener().await;
     let address = listener.address();
-    let serving = listener.serve(router(), &[]);
+    let serving = listener.serve(router(), &[], NO_GAMES);
     let sent = |bytes: usize, pieces: usize| async move {
         let end = "\r\nConnection: close\r\n\r\n";
         let head = "GET /peer HTTP/1.1\r\nHost: x\r\nX: ";
@@ -87,7 +89,7 @@ async fn the_limit_of_a_head_is_the_limit_in_whatever_pieces_it_comes() {
 async fn two_hosts_are_refused() {
     let listener = listener().await;
     let address = listener.address();
-    let serving = listener.serve(router(), &[]);
+    let serving = listener.serve(router(), &[], NO_GAMES);
     let request = "GET /peer HTTP/1.1\r\nHost: x\r\nHost: x\r\nConnection: close\r\n\r\n";
     let answer = ask(address, request).await;
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
@@ -114,7 +116,7 @@ async fn who_does_not_read_is_cut_off_and_nothing_is_kept_for_them() {
     let address = listener.address();
     let (router, mut let_go) = large();
     let stall_timeout = Duration::from_millis(50);
-    let serving = listener.serve_within(router, Bounds { peers: Peers::new(&[]), stall_timeout });
+    let serving = listener.serve_within(router, Bounds { peers: Peers::new(&[], NO_GAMES), stall_timeout });
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n".repeat(6).as_slice()).await.unwrap();
     assert!(timeout(Duration::from_secs(20), let_go.recv()).await.unwrap().is_none());
@@ -137,7 +139,7 @@ async fn the_kernel_keeps_little_for_who_does_not_read() {
 async fn one_peer_gets_its_share_of_connections_and_an_answer_beyond_it() {
     let listener = listener().await;
     let address = listener.address();
-    let bounds = Bounds { peers: Peers::with(Vec::new(), 1), stall_timeout: STALL_TIMEOUT };
+    let bounds = Bounds { peers: Peers::with(Vec::new(), NO_GAMES, 1), stall_timeout: STALL_TIMEOUT };
     let serving = listener.serve_within(router(), bounds);
     let mut first = TcpStream::connect(address).await.unwrap();
     let refused = ask(address, "").await;
@@ -193,7 +195,7 @@ async fn requests_under_way_are_answered_before_the_end_and_new_ones_refused() {
     });
     let listener = listener().await;
     let address = listener.address();
-    let serving = listener.serve(Router::new().route("/slow", slow), &[]);
+    let serving = listener.serve(Router::new().route("/slow", slow), &[], NO_GAMES);
     let asked = tokio::spawn(async move { ask(address, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await });
     entered.acquire().await.unwrap().forget();
     let drained = tokio::spawn(serving.drain());
@@ -208,7 +210,7 @@ async fn requests_under_way_are_answered_before_the_end_and_new_ones_refused() {
 
 #[tokio::test]
 async fn whoever_accepts_connections_answers_for_that_and_nobody_else_does() {
-    let serving = listener().await.serve(router(), &[]);
+    let serving = listener().await.serve(router(), &[], NO_GAMES);
     assert!(serving.answers().await);
     serving.stop_accepting();
     // It may just have been asked; it does not answer for ever.

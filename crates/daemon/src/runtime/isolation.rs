@@ -5,6 +5,7 @@
 
 mod files;
 mod kernel;
+mod memory;
 mod ownership;
 mod seccomp;
 mod user;
@@ -184,6 +185,13 @@ impl Ladder {
     /// The same for a trial, without a user and ports of its own. Blocks.
     pub(crate) fn trial(&self, dir: &Path, files: &Path) -> io::Result<Cage> {
         self.build(dir, files, Path::new("/"), None, &self.missing, &[])
+    }
+
+    /// Frees what a server's ended game has left in shared memory. Blocks.
+    pub(crate) fn clear_memory(&self, dir: &Path) {
+        if let Some(user) = user::owner(dir, &self.settings) {
+            memory::clear(Path::new(memory::SHARED), user);
+        }
     }
 
     fn build(

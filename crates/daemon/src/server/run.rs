@@ -380,7 +380,16 @@ impl Actor {
             && self.power.wanted() == Wanted::Down
             && self.power.grace_until().is_none();
         let grace = if exit.is_some() || is_killed { Duration::ZERO } else { LEFTOVER_GRACE };
-        self.sweeping = Some(left.end(grace, self.no_mercy.clone()).map(move |()| exit).boxed());
+        let (node, dir, no_mercy) = (self.node.clone(), self.server.dir().clone(), self.no_mercy.clone());
+        self.sweeping = Some(
+            async move {
+                left.end(grace, no_mercy).await;
+                // A node that is ending leaves it to the next one.
+                let _ = blocking(move || node.ladder.clear_memory(&dir)).await;
+                exit
+            }
+            .boxed(),
+        );
     }
 
     /// A run has ended, and nothing of it is left; without `exit` nobody saw how, and its shim with it.

@@ -108,6 +108,11 @@ pub(super) fn kept(dir: &Path) -> Option<u32> {
     fs::read_to_string(dir.join(FILE_NAME)).ok()?.trim().parse().ok()
 }
 
+/// The user a server has, if it is one of ours to give.
+pub(super) fn owner(dir: &Path, settings: &IsolationSettings) -> Option<u32> {
+    kept(dir).filter(|uid| uid.checked_sub(settings.uid_first).is_some_and(|at| at < settings.uid_count))
+}
+
 /// A server's user: the one it has, if that is in the range and nobody else's, else a free one, written down. Where the search for
 /// one begins follows from the server's id: so nodes that share a machine rarely meet, and a lost file is made again as it was.
 /// One at a time.
