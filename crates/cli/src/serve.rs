@@ -34,7 +34,7 @@ use tracing::{debug, warn};
 
 use crate::fault::Fault;
 use crate::serve::peers::Peers;
-use crate::serve::stall::{Ends, Impatient, Release};
+use crate::serve::stall::{Hurry, Impatient};
 
 /// HTTP connections at a time; when it is reached, new ones wait in the kernel's queue. Upgraded ones are counted by the node.
 pub(crate) const CONNECTIONS_MAX: usize = 4096;
@@ -58,6 +58,12 @@ const RETRY_AFTER_S: u64 = HEAD_TIMEOUT.as_secs();
 const SLASHED_PATH: &str = "/api/docs/";
 /// Requests under way get so long to be answered when we stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Takes a connection out of what lies around it here.
+const HANDOVER: daemon::Handover = daemon::Handover::new(|upgraded| {
+    let parts = upgraded.downcast::<TokioIo<Impatient<TcpStream>>>()?;
+    Ok((parts.io.into_inner().into_inner(), parts.read_buf))
+});
 
 /// A port of ours.
 #[derive(Debug)]
@@ -294,35 +300,16 @@ async fn converse(
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, %error, "connection without TCP_NODELAY");
     }
-    let release = Release::default();
-    let hurry = release.clone();
-    let ends = Ends {
-        give_up: |stream: &TcpStream| {
-            // Else the kernel goes on to offer the peer what it does not read. If it cannot be told, it gives up by itself, later.
-            let _ = stream.set_zero_linger();
-        },
-        let_out: |stream: &TcpStream| {
-            // Without this they are not said, and that is all.
-            let _ = SockRef::from(stream).set_tcp_notsent_lowat(u32::MAX);
-        },
-    };
-    let stream = Impatient::new(stream, stall_timeout, release.clone(), ends);
-    let last_words = {
-        let release = release.clone();
-        daemon::LastWords::new(move || release.let_out())
-    };
+    let hurry = Hurry::default();
+    let stream = Impatient::new(stream, stall_timeout, hurry.clone(), |stream: &TcpStream| {
+        // Else the kernel goes on to offer the peer what it does not read. If it cannot be told, it gives up by itself, later.
+        let _ = stream.set_zero_linger();
+    });
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
-        request.extensions_mut().insert(last_words.clone());
-        let (answer, release) = (routes.clone().answer(request), release.clone());
-        async move {
-            let answer = answer.await;
-            if answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::SWITCHING_PROTOCOLS) {
-                release.release();
-            }
-            answer
-        }
+        request.extensions_mut().insert(HANDOVER);
+        routes.clone().answer(request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -336,7 +323,7 @@ async fn converse(
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = finish.cancelled() => {
-            hurry.hurry();
+            hurry.now();
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -1,36 +1,42 @@
 //! The console of one server for those who read it: the ring of the newest lines, the log behind it, and the cursor over both.
 
-use std::collections::VecDeque;
+mod block;
+mod disk;
+
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use wire::ids::Seq;
 
+use crate::console::block::Block;
+pub(crate) use crate::console::block::Lines;
+use crate::console::disk::Disk;
 use crate::hub::{Hub, Read, fitting};
 use crate::line::Line;
-use crate::log::{Backlog, Presentation};
-use crate::tasks::blocking;
+use crate::log::Presentation;
 
 /// Lines handed to a viewer at once: one write, and one chance to do something else in between.
-const BATCH_LINES: usize = 256;
+pub(crate) const BATCH_LINES: usize = 256;
 /// Bytes of their frames; a single line may be larger.
-const BATCH_BYTES: usize = 64 * 1024;
+pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 
 /// See the module.
 pub(crate) struct Console {
     hub: Hub,
     dir: PathBuf,
     presentation: Presentation,
+    /// There while somebody reads from disk.
+    disk: Mutex<Weak<Disk>>,
 }
 
 impl Console {
     /// The console of the log in `dir`.
     pub(crate) fn new(hub: Hub, dir: PathBuf, presentation: Presentation) -> Self {
-        Self { hub, dir, presentation }
+        Self { hub, dir, presentation, disk: Mutex::default() }
     }
 
     pub(crate) fn hub(&self) -> &Hub {
@@ -56,34 +62,22 @@ impl Console {
         self.presentation.expired(from, to)
     }
 
-    /// Reads on from disk: with the reader of the time before, or a new one from `from` on.
-    fn read_disk(
-        self: &Arc<Self>,
-        backlog: Option<Backlog>,
-        from: Seq,
-        to: Seq,
-    ) -> BoxFuture<'static, io::Result<FromDisk>> {
-        let console = self.clone();
-        let read = move || {
-            let mut backlog = match backlog {
-                Some(backlog) => backlog,
-                None => Backlog::open(&console.dir, &console.presentation, from)?,
-            };
-            let lines = backlog.read(to, BATCH_LINES)?;
-            Ok((backlog, lines))
-        };
-        async move { blocking(read).await? }.boxed()
+    /// What is read from disk, for all who are below the ring.
+    fn disk(&self) -> Arc<Disk> {
+        let mut disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        disk.upgrade().unwrap_or_else(|| {
+            let new = Arc::new(Disk::new(&self.dir, &self.presentation));
+            *disk = Arc::downgrade(&new);
+            new
+        })
     }
 }
-
-/// Lines from disk, and the reader that stands behind them.
-type FromDisk = (Backlog, Vec<Line>);
 
 /// What a cursor found.
 #[derive(Debug)]
 pub(crate) enum Batch {
     /// The next lines.
-    Lines(Vec<Line>),
+    Lines(Lines),
     /// Lines `from..to` are no longer kept.
     Gap {
         /// The first that is missing.
@@ -102,11 +96,11 @@ pub(crate) struct Cursor {
     /// The number after the last line that was read.
     next: Seq,
     /// A read from disk under way, kept here so that waiting can be interrupted without doing it again.
-    reading: Option<BoxFuture<'static, io::Result<FromDisk>>>,
-    /// Lines read from disk and not yet handed over; `next` is behind them.
-    waiting: VecDeque<Line>,
-    /// Where the last read from disk ended, while this cursor is below the ring.
-    backlog: Option<Backlog>,
+    reading: Option<BoxFuture<'static, Result<Option<Seq>, Arc<io::Error>>>>,
+    /// There while this cursor is below the ring.
+    disk: Option<Arc<Disk>>,
+    /// The part of it that this cursor is at.
+    piece: Option<Arc<Block>>,
 }
 
 impl Cursor {
@@ -119,17 +113,27 @@ impl Cursor {
     pub(crate) fn at(console: &Arc<Console>, next: Seq) -> Self {
         let next = next.min(console.hub.next());
         let head = console.hub.head();
-        Self { console: console.clone(), head, next, reading: None, waiting: VecDeque::new(), backlog: None }
+        Self { console: console.clone(), head, next, reading: None, disk: None, piece: None }
     }
 
     /// The number of the next line it hands over.
     pub(crate) fn position(&self) -> Seq {
-        self.waiting.front().map_or(self.next, Line::since)
+        self.next
     }
 
     /// Whether [`Cursor::next`] has something below this number, which is not above the head.
     pub(crate) fn has_lines_before(&self, end: Seq) -> bool {
         self.position() < end
+    }
+
+    /// Whether it waits for the next line to come.
+    pub(crate) fn is_at_head(&self) -> bool {
+        self.reading.is_none() && self.next >= self.console.hub.next()
+    }
+
+    /// Goes on behind lines that were handed over by somebody else. Only for one that was at the head.
+    pub(crate) fn advance(&mut self, next: Seq) {
+        self.next = self.next.max(next);
     }
 
     pub(crate) fn console(&self) -> &Arc<Console> {
@@ -144,17 +148,13 @@ impl Cursor {
     /// The next lines, or what became of them. Cancel-safe: the cursor moves only when it returns.
     pub(crate) async fn next(&mut self) -> Batch {
         loop {
-            if !self.waiting.is_empty() {
-                let count = fitting(self.waiting.iter(), BATCH_LINES, BATCH_BYTES);
-                return Batch::Lines(self.waiting.drain(..count).collect());
-            }
             let ring = match self.console.hub.read(self.next, BATCH_LINES, BATCH_BYTES) {
                 Read::Below(ring) => ring,
                 Read::Lines(lines) => {
-                    self.backlog = None;
+                    (self.disk, self.piece) = (None, None);
                     if let Some(last) = lines.last() {
                         self.next = last.seq().next();
-                        return Batch::Lines(lines);
+                        return Batch::Lines(Lines::new(lines));
                     }
                     let next = self.next;
                     if self.head.wait_for(|head| *head > next).await.is_err() {
@@ -164,24 +164,24 @@ impl Cursor {
                     continue;
                 }
             };
-            let reading =
-                self.reading.get_or_insert_with(|| self.console.read_disk(self.backlog.take(), self.next, ring));
+            let disk = self.disk.get_or_insert_with(|| self.console.disk());
+            let next = self.next;
+            if let Some(piece) = self.piece.take().filter(|piece| piece.holds(next)).or_else(|| disk.piece(next)) {
+                let lines = Lines::of(&piece, next, |rest| fitting(rest.iter(), BATCH_LINES, BATCH_BYTES));
+                self.next = lines.end().unwrap_or(next);
+                self.piece = Some(piece);
+                return Batch::Lines(lines);
+            }
+            let reading = self.reading.get_or_insert_with(|| disk.clone().read(next, ring).boxed());
             let read = reading.await;
             self.reading = None;
-            let lines = match read {
-                Ok((backlog, lines)) => {
-                    self.backlog = Some(backlog);
-                    lines
-                }
-                Err(error) => return Batch::Failed(error),
+            let found = match read {
+                Ok(found) => found.unwrap_or(ring),
+                Err(error) => return Batch::Failed(io::Error::new(error.kind(), error)),
             };
-            let from = self.next;
-            let found = lines.first().map_or(ring, Line::since);
-            self.next = lines.last().map_or(found, |last| last.seq().next());
-            self.waiting = lines.into();
-            if found > from {
+            if found > self.next {
                 // What lies between was not kept.
-                return Batch::Gap { from, to: found };
+                return Batch::Gap { from: std::mem::replace(&mut self.next, found), to: found };
             }
         }
     }
@@ -205,10 +205,7 @@ impl History {
             return None;
         }
         Some(match self.cursor.next().await {
-            Batch::Lines(mut lines) => {
-                lines.retain(|line| line.seq() < self.end);
-                Ok(lines)
-            }
+            Batch::Lines(lines) => Ok(lines.iter().filter(|line| line.seq() < self.end).cloned().collect()),
             Batch::Gap { from, to } => Ok(vec![self.cursor.console.gap_line(from, to.min(self.end))]),
             Batch::Failed(error) => Err(error),
         })

@@ -135,6 +135,11 @@ impl Hub {
         self.changed.subscribe()
     }
 
+    /// How many state changes there were.
+    pub(crate) fn changes(&self) -> u64 {
+        *self.changed.borrow()
+    }
+
     /// The changes after the `seen`-th, oldest first, and their count.
     pub(crate) fn changes_since(&self, seen: u64) -> (Vec<State>, u64) {
         let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);

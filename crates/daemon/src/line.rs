@@ -10,6 +10,8 @@ use wire::history::LineKind;
 use wire::ids::Seq;
 use wire::numbered::{self, Gap, LineMembers};
 
+use crate::frame;
+
 /// What a frame has beside the text.
 const FRAME_BYTES: usize = 128;
 
@@ -134,17 +136,33 @@ impl Line {
         }
     }
 
-    /// The text frame for the plain protocol.
+    /// The frame for the plain protocol, head and all.
     pub(crate) fn frame(&self) -> Bytes {
-        self.0.plain.get_or_init(|| Bytes::from(console_output_frame(&self.text()))).clone()
+        self.0.plain.get_or_init(|| frame::text(console_output_frame(&self.text()))).clone()
     }
 
-    /// The text frame for the protocol with numbers.
+    /// The frame for the protocol with numbers.
     pub(crate) fn numbered(&self) -> Bytes {
-        self.0.numbered.get_or_init(|| Bytes::from(self.numbered_frame())).clone()
+        self.0.numbered.get_or_init(|| frame::text(self.numbered_text())).clone()
     }
 
-    fn numbered_frame(&self) -> String {
+    /// Appends [`Line::frame`], without keeping one.
+    pub(crate) fn push_frame(&self, bytes: &mut Vec<u8>) {
+        match self.0.plain.get() {
+            Some(frame) => bytes.extend_from_slice(frame),
+            None => frame::push_text(bytes, console_output_frame(&self.text())),
+        }
+    }
+
+    /// Appends [`Line::numbered`], without keeping one.
+    pub(crate) fn push_numbered(&self, bytes: &mut Vec<u8>) {
+        match self.0.numbered.get() {
+            Some(frame) => bytes.extend_from_slice(frame),
+            None => frame::push_text(bytes, self.numbered_text()),
+        }
+    }
+
+    fn numbered_text(&self) -> String {
         let inner = &*self.0;
         match &inner.content {
             Content::Said(stamp) | Content::Hidden(stamp) => {
@@ -157,14 +175,6 @@ impl Line {
                 let gap = Gap { from: inner.since.0, to, reason: inner.said.to_string() };
                 wire::console::frame(event::GAP, Some(&numbered::document(&gap)), false)
             }
-        }
-    }
-
-    /// The name of its event in the protocol with numbers.
-    pub(crate) fn numbered_event(&self) -> &'static str {
-        match self.0.content {
-            Content::Missing { .. } => event::GAP,
-            Content::Said(_) | Content::Hidden(_) => event::CONSOLE_OUTPUT,
         }
     }
 
@@ -220,7 +230,8 @@ mod tests {
             ),
         ];
         for (line, plain, numbered) in rows {
-            assert_eq!((&line.frame()[..], &line.numbered()[..]), (plain.as_bytes(), numbered.as_bytes()));
+            let frames = [plain, numbered].map(|text| frame::text(text.to_owned()));
+            assert_eq!([line.frame(), line.numbered()], frames);
             assert!(line.frame().len() <= 2 * line.frame_bytes() && line.numbered().len() <= 2 * line.frame_bytes());
             // Encoded once: everybody gets the same bytes.
             assert_eq!(line.clone().frame().as_ptr(), line.frame().as_ptr());

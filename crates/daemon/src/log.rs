@@ -403,6 +403,11 @@ impl Backlog {
         Ok(Self { tail: Tail::open_at(dir, presentation, from)?, lines: VecDeque::new() })
     }
 
+    /// The number of the next line it hands out, if that is kept.
+    pub(crate) fn next(&self) -> Seq {
+        self.lines.front().map_or_else(|| self.tail.next(), Line::since)
+    }
+
     /// The next lines below `to`: at most `lines_max`, up to the first gap. Empty if there are none.
     pub(crate) fn read(&mut self, to: Seq, lines_max: usize) -> io::Result<Vec<Line>> {
         while self.lines.is_empty() && self.tail.next() < to {

@@ -35,6 +35,7 @@ use crate::figures::Figures;
 use crate::runtime::shim::ShimProcess;
 use crate::server::actor::Event;
 use crate::server::runs::Runs;
+use crate::socket::fanout::Fanout;
 use crate::stats::Source;
 
 /// Requests waiting for a server's actor; one more is refused.
@@ -200,6 +201,7 @@ struct Shared {
     source: Mutex<Option<Source>>,
     seen: Mutex<Vec<ShimProcess>>,
     viewers: Mutex<HashMap<Option<UserId>, usize>>,
+    fanout: Fanout,
 }
 
 impl Server {
@@ -226,6 +228,7 @@ impl Server {
             source: Mutex::default(),
             seen: Mutex::default(),
             viewers: Mutex::default(),
+            fanout: Fanout::default(),
         };
         (Self(Arc::new(shared)), receiver)
     }
@@ -246,6 +249,11 @@ impl Server {
 
     pub(crate) fn console(&self) -> &Arc<Console> {
         &self.0.console
+    }
+
+    /// Who is told what is new.
+    pub(crate) fn fanout(&self) -> &Fanout {
+        &self.0.fanout
     }
 
     /// Follows what is known of the server.

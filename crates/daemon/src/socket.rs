@@ -5,10 +5,12 @@
 //! be written waits in `outgoing`, and nothing more is taken on until it is empty. Only what may end the connection (a
 //! revocation, suspension, the end of a token, of the node) is heeded meanwhile.
 
+pub(crate) mod fanout;
 pub(crate) mod handshake;
-mod last_words;
 mod numbered;
-pub(crate) mod outgoing;
+mod outgoing;
+mod telling;
+mod transport;
 mod viewer;
 
 use std::collections::VecDeque;
@@ -18,34 +20,35 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use bytes::Bytes;
 use engine::session::{Action, Context, Outcome, Session};
 use engine::token::Rules;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::{FutureExt, StreamExt};
+use socket2::SockRef;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite;
 use tokio_util::sync::CancellationToken;
+use tungstenite::Message;
 use wire::close::CloseReason;
 use wire::console::{Event, server as event};
 use wire::ids::UserId;
-use wire::numbered::{SUBPROTOCOL, StatusMembers};
+use wire::numbered::StatusMembers;
 use wire::server::{State, Stats};
 use wire::token::Claims;
 
-use crate::clock;
-use crate::console::Batch;
-use crate::line::Line;
 use crate::node::Node;
 use crate::server::{Asker, Refused, RefusedKind, Server, Standing, Status};
-pub use crate::socket::last_words::LastWords;
+use crate::socket::fanout::{Fanout, Membership, Taken};
 use crate::socket::numbered::HEARTBEAT_EVERY;
 use crate::socket::outgoing::Outgoing;
+use crate::socket::transport::Transport;
 use crate::socket::viewer::{News, Viewer};
+use crate::tasks::Kind;
 use crate::waiting::Place;
+use crate::{clock, frame};
 
 /// Requests of one connection that may be under way at once; one more is refused.
 const REQUESTS_MAX: usize = 32;
@@ -61,14 +64,14 @@ pub(crate) struct Peer {
     pub(crate) ip: IpAddr,
     /// Its place among those who have not authenticated.
     pub(crate) entry: Place,
-    pub(crate) last_words: Option<LastWords>,
+    /// Whether it counts lines.
+    pub(crate) is_numbered: bool,
 }
 
-/// Runs a connection to its end.
-pub(crate) async fn run(ws: WebSocket, node: Arc<Node>, server: Server, peer: Peer) {
-    let _guard = node.tasks.guard();
+/// Runs a connection to its end. `read` is what came behind its handshake.
+pub(crate) async fn run(stream: TcpStream, read: Bytes, node: Arc<Node>, server: Server, peer: Peer) {
     let now = clock::now();
-    let is_numbered = ws.protocol().is_some_and(|chosen| chosen == SUBPROTOCOL);
+    let is_numbered = peer.is_numbered;
     let policy = node.config.session.clone();
     let session = if is_numbered { Session::numbered(policy, now) } else { Session::new(policy, now) };
     let mut interrupts = Interrupts {
@@ -78,8 +81,8 @@ pub(crate) async fn run(ws: WebSocket, node: Arc<Node>, server: Server, peer: Pe
     };
     let mut connection = Connection {
         viewer: None,
+        seat: None,
         unauthenticated: Some(peer.entry),
-        last_words: peer.last_words,
         requests: FuturesUnordered::new(),
         outgoing: Outgoing::new(),
         heartbeat_at: is_numbered.then(|| Instant::now() + HEARTBEAT_EVERY),
@@ -88,7 +91,7 @@ pub(crate) async fn run(ws: WebSocket, node: Arc<Node>, server: Server, peer: Pe
         heard_at: Instant::now(),
         pinged_at: None,
         actions: VecDeque::new(),
-        ws,
+        transport: Transport::new(stream, read, node.config.frame_bytes_max),
         session,
         ip: peer.ip,
         node,
@@ -96,13 +99,14 @@ pub(crate) async fn run(ws: WebSocket, node: Arc<Node>, server: Server, peer: Pe
     };
     let reason = match connection.converse(&mut interrupts).await {
         ControlFlow::Break(reason) => reason,
-        ControlFlow::Continue(()) => connection.drain(&mut interrupts).await,
+        // Not beside all that a connection needs while it lasts: thousands last.
+        ControlFlow::Continue(()) => Box::pin(connection.drain(&mut interrupts)).await,
     };
-    connection.end(reason).await;
+    Box::pin(connection.end(reason)).await;
 }
 
 struct Connection {
-    ws: WebSocket,
+    transport: Transport,
     outgoing: Outgoing,
     node: Arc<Node>,
     server: Server,
@@ -110,8 +114,9 @@ struct Connection {
     session: Session,
     actions: VecDeque<Action>,
     viewer: Option<Viewer>,
+    /// Where it sits while it only waits, from the first time on.
+    seat: Option<Membership>,
     unauthenticated: Option<Place>,
-    last_words: Option<LastWords>,
     requests: FuturesUnordered<BoxFuture<'static, Answer>>,
     /// When the next sign of life is due; none for viewers of the plain protocol.
     heartbeat_at: Option<Instant>,
@@ -134,10 +139,10 @@ enum Happening {
     Deadline,
     Written(Result<(), CloseReason>),
     Answered(Answer),
-    Heartbeat,
-    Heard(Option<Result<Message, axum::Error>>),
+    Heard(Option<Result<Message, tungstenite::Error>>),
     News(News),
-    Quiet,
+    /// What others could tell it, they have.
+    Stands,
 }
 
 /// Whether a connection goes on; if not, the reason to tell, or none when the other side is gone.
@@ -195,20 +200,60 @@ impl Connection {
             return tokio::select! {
                 biased;
                 happening = interrupts.next(deadline) => happening,
-                written = self.outgoing.write(&mut self.ws, self.node.config.write_timeout) => Happening::Written(written),
+                written = self.outgoing.write(self.transport.stream(), self.node.config.write_timeout) => Happening::Written(written),
             };
         }
-        let quiet = self.sent_at + self.node.config.ping_after;
+        let quiet = Some(self.sent_at + self.node.config.ping_after);
+        // One timer for all of them.
+        let deadline = [deadline, self.heartbeat_at, quiet].into_iter().flatten().min();
         let is_listening = self.viewer.as_ref().is_none_or(Viewer::is_listening);
-        tokio::select! {
+        let sits = self.sit();
+        let happening = tokio::select! {
             biased;
             happening = interrupts.next(deadline) => happening,
+            () = has_to_stand(self.seat.as_ref()), if sits => Happening::Stands,
             Some(answer) = self.requests.next() => Happening::Answered(answer),
-            () = sleep_until(self.heartbeat_at) => Happening::Heartbeat,
-            message = self.ws.recv(), if is_listening => Happening::Heard(message),
-            news = news(self.viewer.as_mut()) => Happening::News(news),
-            () = tokio::time::sleep_until(quiet) => Happening::Quiet,
+            message = self.transport.recv(), if is_listening => Happening::Heard(message),
+            news = news(self.viewer.as_mut(), sits) => Happening::News(news),
+        };
+        if sits {
+            self.stand();
         }
+        happening
+    }
+
+    /// Lets others tell it what is new, if it has nothing else to do.
+    fn sit(&mut self) -> bool {
+        let Some(idle) = self.viewer.as_ref().and_then(Viewer::idle) else { return false };
+        if !self.session.may_receive(event::CONSOLE_OUTPUT) || !self.session.may_receive(event::GAP) {
+            return false;
+        }
+        let taken = Taken { with_stats: self.session.may_receive(event::STATS), ..idle };
+        let seat = match &self.seat {
+            Some(seat) => seat,
+            None => {
+                let (seat, begin) = Fanout::join(&self.server, self.transport.stream().clone(), self.is_numbered());
+                if begin {
+                    let walk = fanout::walk(self.server.clone(), self.node.config.always_args);
+                    self.node.tasks.spawn(Kind::Fanout, self.server.id(), walk);
+                }
+                self.seat.insert(seat)
+            }
+        };
+        seat.sit(taken);
+        true
+    }
+
+    /// Takes over from where others have got to.
+    fn stand(&mut self) {
+        let Some(left) = self.seat.as_ref().map(Membership::stand) else { return };
+        if let Some(viewer) = &mut self.viewer {
+            viewer.advance(left.next, left.sample);
+        }
+        if let Some((frames, written)) = left.begun {
+            self.outgoing.begun(frames, written);
+        }
+        self.sent_at = left.sent_at.map_or(self.sent_at, |at| at.max(self.sent_at));
     }
 
     /// The node is stopping: what is in the log by now is still told, then a word for people; for a bounded time, and not to
@@ -224,14 +269,14 @@ impl Connection {
                 tokio::select! {
                     biased;
                     happening = interrupts.next(deadline) => happening,
-                    written = self.outgoing.write(&mut self.ws, DRAIN_STALL_TIMEOUT) => Happening::Written(written),
+                    written = self.outgoing.write(self.transport.stream(), DRAIN_STALL_TIMEOUT) => Happening::Written(written),
                     () = tokio::time::sleep_until(until) => return Some(CloseReason::GoingAway),
                 }
             } else if is_behind {
                 tokio::select! {
                     biased;
                     happening = interrupts.next(deadline) => happening,
-                    news = news(self.viewer.as_mut()) => Happening::News(news),
+                    news = news(self.viewer.as_mut(), false) => Happening::News(news),
                     () = tokio::time::sleep_until(until) => return Some(CloseReason::GoingAway),
                 }
             } else if !has_said_farewell {
@@ -257,7 +302,7 @@ impl Connection {
     /// Handles one thing, without waiting for anything.
     fn handle(&mut self, happening: Happening) -> Flow {
         match happening {
-            Happening::Ending | Happening::Answered((None, None)) => ControlFlow::Continue(()),
+            Happening::Ending | Happening::Stands | Happening::Answered((None, None)) => ControlFlow::Continue(()),
             Happening::Written(Ok(())) => {
                 self.sent_at = Instant::now();
                 ControlFlow::Continue(())
@@ -278,14 +323,7 @@ impl Connection {
                 self.status();
                 ControlFlow::Continue(())
             }
-            Happening::Heartbeat => {
-                self.heartbeat();
-                ControlFlow::Continue(())
-            }
-            Happening::Deadline => {
-                self.decide(Session::time);
-                self.act()
-            }
+            Happening::Deadline => self.time(),
             Happening::Answered((None, Some(outcome))) => {
                 self.decide(|session, cx, out| session.outcome(cx, &outcome, out));
                 self.act()
@@ -302,19 +340,22 @@ impl Connection {
                 self.stats();
                 ControlFlow::Continue(())
             }
-            Happening::Quiet => self.ping(),
         }
     }
 
     /// One inbound message.
-    fn heard(&mut self, message: Option<Result<Message, axum::Error>>) -> Flow {
+    fn heard(&mut self, message: Option<Result<Message, tungstenite::Error>>) -> Flow {
         self.heard_at = Instant::now();
+        // Pongs, and the answer to a close.
+        if let Some(replies) = self.transport.replies() {
+            self.outgoing.push(replies);
+        }
         let text = match message {
-            Some(Err(error)) => return ControlFlow::Break(too_big(error).then_some(CloseReason::MessageTooBig)),
+            Some(Err(error)) => return ControlFlow::Break(too_big(&error).then_some(CloseReason::MessageTooBig)),
             None | Some(Ok(Message::Close(_))) => return ControlFlow::Break(None),
             // Binary frames carry nothing in this protocol and are dropped, as newer Wings do; pings are answered below us.
-            Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => return ControlFlow::Continue(()),
             Some(Ok(Message::Text(text))) => text,
+            Some(Ok(_)) => return ControlFlow::Continue(()),
         };
         self.decide(|session, cx, out| session.text(cx, text.as_str(), out));
         self.act()
@@ -412,59 +453,6 @@ impl Connection {
         }
     }
 
-    /// A piece of the answer to `send logs`.
-    fn history(&mut self, more: Option<std::io::Result<Vec<Line>>>) -> Flow {
-        let ended = match more {
-            Some(Ok(lines)) => {
-                self.tell_lines(lines);
-                return ControlFlow::Continue(());
-            }
-            Some(Err(error)) => Some(error),
-            None => None,
-        };
-        if let Some(viewer) = &mut self.viewer {
-            viewer.end_history();
-        }
-        if let Some(error) = ended {
-            tracing::error!(server = %self.server.id(), %error, "console log not readable");
-            let text = format!("the console log cannot be read: {error}");
-            let outcome = Outcome { public: false, ..Outcome::refused(text) };
-            self.decide(|session, cx, out| session.outcome(cx, &outcome, out));
-        }
-        self.act()
-    }
-
-    fn lines(&mut self, batch: Batch) -> Flow {
-        match batch {
-            Batch::Lines(lines) => self.tell_lines(lines),
-            Batch::Gap { from, to } => self.tell_lines(vec![self.server.console().gap_line(from, to)]),
-            Batch::Failed(error) => {
-                tracing::error!(server = %self.server.id(), %error, "console log not readable");
-                return ControlFlow::Break(Some(CloseReason::Internal));
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn changes(&mut self) -> Flow {
-        // Lines that stand before the change are told before it, as far as one batch goes: a viewer far behind is not made to
-        // wait for the news.
-        if let Some(batch) = self.viewer.as_mut().and_then(Viewer::lines_at_hand) {
-            self.lines(batch)?;
-        }
-        for state in self.viewer.as_mut().map(Viewer::states).unwrap_or_default() {
-            self.tell_state(state);
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// One `stats`: the newest sample.
-    fn stats(&mut self) {
-        if let Some(sample) = self.viewer.as_mut().map(Viewer::sample) {
-            self.send(&Event::Stats(sample_text(&sample)));
-        }
-    }
-
     /// Asks something of the server; a refusal comes back as a happening. What was done goes on the record whether or not this
     /// connection is still there to hear of it.
     fn ask<A>(&mut self, user: Option<UserId>, id: Option<String>, request: impl FnOnce(&Server, Asker) -> A)
@@ -492,6 +480,27 @@ impl Connection {
         });
     }
 
+    /// Some time has come.
+    fn time(&mut self) -> Flow {
+        let now = Instant::now();
+        if self.session.deadline().is_some_and(|at_ms| clock::instant(at_ms) <= now) {
+            self.decide(Session::time);
+            self.act()?;
+        }
+        // Signs of life are for those who take what they are sent.
+        if !self.outgoing.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        if self.heartbeat_at.is_some_and(|at| at <= now) {
+            self.heartbeat();
+        }
+        // Others may have sent something meanwhile.
+        if self.outgoing.is_empty() && self.sent_at + self.node.config.ping_after <= now {
+            return self.ping();
+        }
+        ControlFlow::Continue(())
+    }
+
     /// Nothing was sent for a while: a ping keeps proxies from cutting the connection, and finds out whether it is dead.
     fn ping(&mut self) -> Flow {
         match self.pinged_at.filter(|at| self.heard_at < *at) {
@@ -501,56 +510,30 @@ impl Connection {
             Some(_) => {}
             None => self.pinged_at = Some(Instant::now()),
         }
-        self.outgoing.push(Message::Ping(Bytes::new()));
+        self.outgoing.push(frame::ping());
         ControlFlow::Continue(())
-    }
-
-    fn send(&mut self, event: &Event) {
-        self.tell(event.name(), [Bytes::from(event.frame(self.node.config.always_args))]);
-    }
-
-    fn tell_lines(&mut self, lines: Vec<Line>) {
-        if self.is_numbered() {
-            for line in lines {
-                self.tell(line.numbered_event(), [line.numbered()]);
-            }
-        } else {
-            self.tell(event::CONSOLE_OUTPUT, lines.iter().filter(|line| line.is_shown()).map(Line::frame));
-        }
-    }
-
-    /// The one way out for events: the session says whether this viewer may have them.
-    fn tell(&mut self, event: &str, frames: impl IntoIterator<Item = Bytes>) {
-        if !self.session.may_receive(event) {
-            return;
-        }
-        // Frames are made from strings, so this check never fails; it costs a few nanoseconds a line.
-        for text in frames.into_iter().filter_map(|frame| Utf8Bytes::try_from(frame).ok()) {
-            self.outgoing.push(Message::Text(text));
-        }
     }
 
     /// Writes what is left, sends a close frame and waits a little for the other side's, so that it is read before the
     /// connection goes. Somebody who takes nothing is let go all the same.
-    async fn end(mut self, reason: Option<CloseReason>) {
+    async fn end(&mut self, reason: Option<CloseReason>) {
         let goodbye = async {
             let Some(reason) = reason else {
-                // The other side's close frame was answered by the library; it only wants to be sent.
-                let _ = self.ws.flush().await;
+                // The other side's close frame is answered; the answer only wants to be sent.
+                let _ = self.outgoing.write(self.transport.stream(), CLOSE_TIMEOUT).await;
                 return;
             };
             tracing::debug!(server = %self.server.id(), code = reason.code(), text = reason.text(), "connection closed");
-            let close = CloseFrame { code: reason.code(), reason: Utf8Bytes::from_static(reason.text()) };
             if reason == CloseReason::TooSlow {
-                // What the library has goes in front of the close; what it has not, another connection gets from the log.
+                // A frame that has begun goes in front of the close; the rest another connection gets from the log.
                 self.outgoing.take();
             }
-            self.outgoing.push_last(Message::Close(Some(close)));
-            if let Some(last_words) = &self.last_words {
-                last_words.let_out();
-            }
-            if self.outgoing.write(&mut self.ws, CLOSE_TIMEOUT).await.is_ok() {
-                while let Some(Ok(message)) = self.ws.recv().await {
+            self.outgoing.push_last(frame::close(reason.code(), reason.text()));
+            // Listeners bound what the kernel takes beyond what is on its way. The little that is left goes to it all the same, so
+            // that a viewer who reads again finds out why it was cut off, and that it may come back.
+            let _ = SockRef::from(self.transport.stream()).set_tcp_notsent_lowat(u32::MAX);
+            if self.outgoing.write(self.transport.stream(), CLOSE_TIMEOUT).await.is_ok() {
+                while let Some(Ok(message)) = self.transport.recv().await {
                     if matches!(message, Message::Close(_)) {
                         break;
                     }
@@ -562,9 +545,16 @@ impl Connection {
     }
 }
 
-async fn news(viewer: Option<&mut Viewer>) -> News {
+async fn has_to_stand(seat: Option<&Membership>) {
+    match seat {
+        Some(seat) => seat.has_to_stand().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn news(viewer: Option<&mut Viewer>, sits: bool) -> News {
     match viewer {
-        Some(viewer) => viewer.next().await,
+        Some(viewer) => viewer.next(sits).await,
         None => std::future::pending().await,
     }
 }
@@ -581,7 +571,6 @@ fn sample_text(sample: &Stats) -> String {
     serde_json::to_string(sample).unwrap_or_default()
 }
 
-fn too_big(error: axum::Error) -> bool {
-    let inner = error.into_inner();
-    matches!(inner.downcast_ref::<tungstenite::Error>(), Some(tungstenite::Error::Capacity(_)))
+fn too_big(error: &tungstenite::Error) -> bool {
+    matches!(error, tungstenite::Error::Capacity(_))
 }

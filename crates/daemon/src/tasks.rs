@@ -13,6 +13,8 @@ use tracing::Instrument;
 pub(crate) enum Kind {
     /// The actor of one game server.
     Server,
+    /// New lines to the viewers of one game server.
+    Fanout,
     /// The connection to one shim.
     Shim,
     /// Samples of all servers, and the sizes of their directories.
@@ -27,6 +29,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Server => "server",
+            Self::Fanout => "fanout",
             Self::Shim => "shim",
             Self::Stats => "stats",
             Self::Report => "report",
@@ -35,7 +38,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// All tasks of the daemon. Console connections run on the listener's tasks and are counted here by [`Tasks::guard`].
+/// All tasks of the daemon.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tasks {
     tracker: TaskTracker,
@@ -70,9 +73,12 @@ impl Tasks {
         self.cancel.clone()
     }
 
-    /// Counts a connection for as long as the guard lives, so that shutdown can wait for its last frames.
-    pub(crate) fn guard(&self) -> tokio_util::task::task_tracker::TaskTrackerToken {
-        self.connections.token()
+    /// Starts the task of a console connection, whose last frames shutdown waits for.
+    pub(crate) fn converse<F>(&self, connection: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.connections.spawn(connection);
     }
 
     /// Tells everybody to end, and waits for connections, then tasks, then the last tasks: each for at most `limit`.

@@ -1,6 +1,9 @@
 //! A game and its shim outlive their daemon: what the next one shows and can do, whatever has become of the shim meanwhile.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "common/handover.rs"]
+mod handover;
+
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -65,7 +68,7 @@ impl Place {
         assert!(daemon.boot().await.is_err(), "there is no panel");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        tokio::spawn(axum::serve(listener, daemon.router()).into_future());
+        tokio::spawn(axum::serve(listener, daemon.router().layer(handover::handover())).into_future());
         Node { daemon, address, server: self.server }
     }
 

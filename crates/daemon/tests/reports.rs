@@ -1,6 +1,9 @@
 //! What a node tells its panel, and what it does while the panel says nothing: against a scripted panel that keeps what it hears.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "common/handover.rs"]
+mod handover;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,7 +101,7 @@ async fn node(refusals: Vec<StatusCode>) -> Node {
     daemon.boot().await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(axum::serve(listener, daemon.router()).into_future());
+    tokio::spawn(axum::serve(listener, daemon.router().layer(handover::handover())).into_future());
     Node { daemon, address, panel, data }
 }
 

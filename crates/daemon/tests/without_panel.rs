@@ -1,6 +1,9 @@
 //! A node whose panel cannot be reached serves what it knows: the whole path of a line and of a command, on a real process.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "common/handover.rs"]
+mod handover;
+
 use std::time::Duration;
 
 use daemon::{Config, Daemon};
@@ -39,7 +42,7 @@ async fn a_node_without_its_panel_runs_what_it_knows() {
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(axum::serve(listener, daemon.router()).into_future());
+    let serving = tokio::spawn(axum::serve(listener, daemon.router().layer(handover::handover())).into_future());
     let url = format!("ws://{address}/api/servers/{SERVER}/ws");
     let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
     let mut heard = Vec::new();

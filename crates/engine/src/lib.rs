@@ -16,3 +16,4 @@ pub mod startup;
 pub mod throttle;
 pub mod time;
 pub mod token;
+pub mod window;

@@ -30,6 +30,7 @@ use crate::console::Console;
 use crate::game::Game;
 use crate::input::{Input, KnownIds};
 use crate::start::{self, Started};
+use crate::system;
 use crate::throttle::Throttle;
 
 /// How long the output of an ended game is waited for, if something it left behind keeps its terminal or pipe open.
@@ -127,6 +128,7 @@ pub(crate) fn run(started: Started) -> ExitCode {
         buffer: vec![0; PAYLOAD_BYTES_MAX],
     };
     let mut clients: Vec<Client> = Vec::with_capacity(CLIENTS_MAX);
+    system::give_back_memory();
     let mut rung = run.writer.position();
     let status = loop {
         let now = Instant::now();

@@ -21,7 +21,7 @@ const MAY_DEPEND: [(&str, &[&str]); 13] = [
     ("spool", &[]),
     ("fakegame", &[]),
     ("e2e", &["spool", "wire"]),
-    ("bench", &["spool", "wire"]),
+    ("bench", &["e2e", "spool", "wire"]),
     ("torture", &["e2e", "spool"]),
     ("xtask", &[]),
 ];

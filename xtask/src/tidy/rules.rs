@@ -31,7 +31,7 @@ struct Kept {
 /// What is kept in one place. Test code is free to do what it likes, except with `sqlx`, which has its own tests.
 const KEPT: [Kept; 5] = [
     Kept {
-        signs: &["extract::ws", "WebSocketUpgrade"],
+        signs: &["extract::ws", "WebSocketUpgrade", "WebSocketContext"],
         within: "crates/",
         only: &["crates/daemon/src/socket"],
         why: "one place that speaks WebSocket, so that it can be replaced",

@@ -15,44 +15,18 @@ use tokio::time::{Sleep, sleep};
 /// What a peer that takes nothing gets when the program ends.
 const LAST_PATIENCE: Duration = Duration::from_millis(500);
 
-/// Changes the time-out of a connection while it is at work.
+/// Shortens the time-out of a connection while it is at work.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Release(Arc<Flags>);
+pub(super) struct Hurry(Arc<AtomicBool>);
 
-#[derive(Debug, Default)]
-struct Flags {
-    released: AtomicBool,
-    hurried: AtomicBool,
-    ending: AtomicBool,
-}
-
-impl Release {
-    /// From here on writes may take any time: it was upgraded, and whoever has it now has rules of their own.
-    pub(super) fn release(&self) {
-        self.0.released.store(true, Ordering::Relaxed);
-    }
-
+impl Hurry {
     /// From here on writes must get on soon: the program ends. Counts from the next write on that is tried.
-    pub(super) fn hurry(&self) {
-        self.0.hurried.store(true, Ordering::Relaxed);
+    pub(super) fn now(&self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 
-    /// From here on only last words are written: they go to the kernel, whether or not the peer takes anything.
-    pub(super) fn let_out(&self) {
-        self.0.ending.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether that has been said since the last time.
-    fn is_to_be_let_out(&self) -> bool {
-        self.0.ending.swap(false, Ordering::Relaxed)
-    }
-
-    fn is_released(&self) -> bool {
-        self.0.released.load(Ordering::Relaxed)
-    }
-
-    fn is_hurried(&self) -> bool {
-        self.0.hurried.load(Ordering::Relaxed)
+    fn is_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -63,42 +37,33 @@ pub(super) struct Impatient<S> {
     patience: Duration,
     /// Runs since a write found no room; gone as soon as one finds some.
     waiting: Option<Pin<Box<Sleep>>>,
-    release: Release,
-    ends: Ends<S>,
-}
-
-/// What is done to a stream at its end.
-#[derive(Debug)]
-pub(super) struct Ends<S> {
-    /// When it is given up, before the error is told.
-    pub(super) give_up: fn(&S),
-    /// When its last words are to be let out, before they are written.
-    pub(super) let_out: fn(&S),
+    hurry: Hurry,
+    /// What is done to a stream that is given up, before the error is told.
+    give_up: fn(&S),
 }
 
 impl<S> Impatient<S> {
     /// Around a stream.
-    pub(super) fn new(stream: S, patience: Duration, release: Release, ends: Ends<S>) -> Self {
-        Self { stream, patience, waiting: None, release, ends }
+    pub(super) fn new(stream: S, patience: Duration, hurry: Hurry, give_up: fn(&S)) -> Self {
+        Self { stream, patience, waiting: None, hurry, give_up }
     }
 
-    fn let_out(&self) {
-        if self.release.is_to_be_let_out() {
-            (self.ends.let_out)(&self.stream);
-        }
+    /// The stream itself, for somebody with rules of their own.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() || self.release.is_released() {
+        if written.is_ready() {
             self.waiting = None;
             return written;
         }
-        if self.release.is_hurried() && self.patience > LAST_PATIENCE {
+        if self.hurry.is_on() && self.patience > LAST_PATIENCE {
             (self.patience, self.waiting) = (LAST_PATIENCE, None);
         }
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(self.patience)));
         ready!(waiting.as_mut().poll(cx));
-        (self.ends.give_up)(&self.stream);
+        (self.give_up)(&self.stream);
         Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the peer does not read")))
     }
 }
@@ -111,7 +76,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.let_out();
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.judge(cx, written)
     }
@@ -121,7 +85,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.let_out();
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.judge(cx, written)
     }
@@ -154,28 +117,28 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
     const ROOM_BYTES: usize = 16;
 
-    fn pair() -> (Impatient<DuplexStream>, DuplexStream, Release) {
+    fn pair() -> (Impatient<DuplexStream>, DuplexStream, Hurry) {
         let (ours, theirs) = duplex(ROOM_BYTES);
-        let release = Release::default();
-        (Impatient::new(ours, PATIENCE, release.clone(), Ends { give_up: |_| {}, let_out: |_| {} }), theirs, release)
+        let hurry = Hurry::default();
+        (Impatient::new(ours, PATIENCE, hurry.clone(), |_| {}), theirs, hurry)
     }
 
     #[tokio::test(start_paused = true)]
     async fn at_the_end_a_peer_that_takes_nothing_has_less_time() {
-        let (mut ours, _theirs, release) = pair();
+        let (mut ours, _theirs, hurry) = pair();
         let start = Instant::now();
         let all = [0; ROOM_BYTES + 1];
         let write = ours.write_all(&all);
         tokio::pin!(write);
         assert!(timeout(Duration::from_secs(5), write.as_mut()).await.is_err());
-        release.hurry();
+        hurry.now();
         assert_eq!(write.await.unwrap_err().kind(), ErrorKind::TimedOut);
         assert_eq!(start.elapsed(), Duration::from_secs(5) + LAST_PATIENCE);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_is_given_up_when_patience_ends() {
-        let (mut ours, _theirs, _release) = pair();
+        let (mut ours, _theirs, _hurry) = pair();
         let start = Instant::now();
         let error = ours.write_all(&[0; ROOM_BYTES + 1]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
@@ -184,7 +147,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_peer_gets_everything_however_long_it_takes() {
-        let (mut ours, mut theirs, _release) = pair();
+        let (mut ours, mut theirs, _hurry) = pair();
         let start = Instant::now();
         let reading = tokio::spawn(async move {
             let (mut taken, mut byte) = (0, [0; 1]);
@@ -205,7 +168,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_is_idle_is_not_cut_off_and_what_was_long_ago_does_not_count() {
-        let (mut ours, mut theirs, _release) = pair();
+        let (mut ours, mut theirs, _hurry) = pair();
         let mut taken = [0; ROOM_BYTES + 1];
         assert!(timeout(10 * PATIENCE, ours.read(&mut taken)).await.is_err(), "nothing was sent, and nobody cares");
         // A write that waited, was given up by its caller and found room later.
@@ -218,12 +181,5 @@ mod tests {
         let start = Instant::now();
         assert_eq!(ours.write_all(&[3]).await.unwrap_err().kind(), ErrorKind::TimedOut);
         assert_eq!(start.elapsed().as_secs(), PATIENCE.as_secs(), "patience begins anew");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_released_stream_may_wait_for_ever() {
-        let (mut ours, _theirs, release) = pair();
-        release.release();
-        assert!(timeout(10 * PATIENCE, ours.write_all(&[0; ROOM_BYTES + 1])).await.is_err());
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 use wire::console::{Event, server as event};
 use wire::numbered::{self, Heartbeat, StatusMembers};
@@ -30,7 +29,7 @@ impl Connection {
         let members = if now.state == state { members(&now) } else { StatusMembers::default() };
         let frame = numbered::frame(event::STATUS, state.as_str(), &members);
         self.status_told = Some((state, members));
-        self.tell(event::STATUS, [Bytes::from(frame)]);
+        self.tell(event::STATUS, [crate::frame::text(frame)]);
     }
 
     /// What is to come of a state may be known only after the state itself.

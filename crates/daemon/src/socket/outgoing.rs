@@ -4,107 +4,149 @@
 //! revocation or the end of the node, and goes on where it stopped.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::io::{self, ErrorKind, IoSlice};
 use std::time::Duration;
 
-use axum::extract::ws::{Message, WebSocket};
-use futures_util::SinkExt;
-use futures_util::task::AtomicWaker;
+use bytes::Bytes;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use wire::close::CloseReason;
 
-/// Bytes that the WebSocket library gathers before it writes. They cannot be taken back, so they are few.
-pub(crate) const GATHERED_BYTES: usize = 32 * 1024;
+use crate::frame;
+
+/// Pieces handed to the kernel at once.
+const PIECES_MAX: usize = 64;
 
 /// See the module. Bounded by its user, who adds a batch only when it is empty.
 pub(super) struct Outgoing {
-    queue: VecDeque<Message>,
-    /// Something was handed to the library that may not have reached the kernel.
-    is_unflushed: bool,
+    /// Whole frames, one or many in a piece.
+    queue: VecDeque<Bytes>,
+    /// Bytes of the first piece that are written.
+    written: usize,
     /// When the connection last took something, or began to be asked to.
     moved_at: Instant,
-    writable: Arc<Writable>,
-}
-
-/// Hears when the connection can be written to again. That is only when the other side has taken something, or once when it
-/// has said something: so "no wake" is "no progress", however large the frame is that is on its way.
-#[derive(Default)]
-struct Writable {
-    woken: AtomicBool,
-    task: AtomicWaker,
-}
-
-impl Wake for Writable {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.woken.store(true, Ordering::Release);
-        self.task.wake();
-    }
 }
 
 impl Outgoing {
     pub(super) fn new() -> Self {
-        Self { queue: VecDeque::new(), is_unflushed: false, moved_at: Instant::now(), writable: Arc::default() }
+        Self { queue: VecDeque::new(), written: 0, moved_at: Instant::now() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && !self.is_unflushed
+        self.queue.is_empty()
     }
 
-    pub(super) fn push(&mut self, message: Message) {
+    /// Adds whole frames.
+    pub(super) fn push(&mut self, frames: Bytes) {
         if self.is_empty() {
             self.moved_at = Instant::now();
         }
-        self.queue.push_back(message);
+        self.queue.push_back(frames);
     }
 
-    /// Adds the last message there is. It has its own time, however long the other side has taken nothing by then.
-    pub(super) fn push_last(&mut self, message: Message) {
+    /// Goes on with whole frames of which somebody else has written so many bytes. Only when nothing else waits.
+    pub(super) fn begun(&mut self, frames: Bytes, written: usize) {
         self.moved_at = Instant::now();
-        self.queue.push_back(message);
+        self.queue.push_back(frames);
+        self.written = written;
     }
 
-    /// Takes back what is not with the library yet.
-    pub(super) fn take(&mut self) -> VecDeque<Message> {
-        std::mem::take(&mut self.queue)
+    /// Adds the last frame there is. It has its own time, however long the other side has taken nothing by then.
+    pub(super) fn push_last(&mut self, frame: Bytes) {
+        self.moved_at = Instant::now();
+        self.queue.push_back(frame);
+    }
+
+    /// Takes back the frames of which nothing is written yet.
+    pub(super) fn take(&mut self) -> VecDeque<Bytes> {
+        let mut taken = std::mem::take(&mut self.queue);
+        if self.written > 0
+            && let Some(mut begun) = taken.pop_front()
+        {
+            let untouched = begun.split_off(frame::end_of(&begun, self.written));
+            if !untouched.is_empty() {
+                taken.push_front(untouched);
+            }
+            if begun.len() > self.written {
+                self.queue.push_back(begun);
+            } else {
+                self.written = 0;
+            }
+        }
+        taken
     }
 
     /// Writes all that waits: many frames, few system calls. Cancel-safe. Fails when the other side takes nothing for `stall`.
-    pub(super) async fn write(&mut self, ws: &mut WebSocket, stall: Duration) -> Result<(), CloseReason> {
+    pub(super) async fn write(&mut self, stream: &TcpStream, stall: Duration) -> Result<(), CloseReason> {
         loop {
-            let written = tokio::time::timeout_at(self.moved_at + stall, poll_fn(|cx| self.poll_write(ws, cx))).await;
-            match written {
-                Ok(Ok(())) => return Ok(()),
+            match self.write_now(stream) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return Err(CloseReason::Internal),
+            }
+            match tokio::time::timeout_at(self.moved_at + stall, stream.writable()).await {
+                Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err(CloseReason::Internal),
-                // It moved meanwhile; the clock of this attempt was that of before.
-                Err(_) if self.moved_at.elapsed() < stall => {}
                 Err(_) => return Err(CloseReason::TooSlow),
             }
         }
     }
 
-    fn poll_write(&mut self, ws: &mut WebSocket, cx: &Context<'_>) -> Poll<Result<(), axum::Error>> {
-        self.writable.task.register(cx.waker());
-        if self.writable.woken.swap(false, Ordering::AcqRel) {
-            self.moved_at = Instant::now();
-        }
-        let waker = Waker::from(self.writable.clone());
-        let mut cx = Context::from_waker(&waker);
+    /// Writes as much as the kernel takes at once.
+    pub(super) fn write_now(&mut self, stream: &TcpStream) -> io::Result<()> {
         while !self.queue.is_empty() {
-            ready!(ws.poll_ready_unpin(&mut cx))?;
-            if let Some(message) = self.queue.pop_front() {
-                self.is_unflushed = true;
-                ws.start_send_unpin(message)?;
+            let mut skip = self.written;
+            let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
+            let mut count = 0;
+            for (piece, frames) in pieces.iter_mut().zip(&self.queue) {
+                *piece = IoSlice::new(frames.get(skip..).unwrap_or_default());
+                skip = 0;
+                count += 1;
             }
+            let taken = stream.try_write_vectored(pieces.get(..count).unwrap_or_default())?;
+            self.moved_at = Instant::now();
+            self.advance(taken);
         }
-        ready!(ws.poll_flush_unpin(&mut cx))?;
-        self.is_unflushed = false;
-        Poll::Ready(Ok(()))
+        Ok(())
+    }
+
+    fn advance(&mut self, taken: usize) {
+        self.written += taken;
+        while let Some(first) = self.queue.front()
+            && self.written >= first.len()
+        {
+            self.written -= first.len();
+            self.queue.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(frames: &VecDeque<Bytes>) -> Vec<u8> {
+        frames.iter().flat_map(|piece| piece.iter().copied()).collect()
+    }
+
+    #[test]
+    fn a_frame_that_has_begun_is_told_to_its_end_and_no_further() {
+        let frames = ["one", "two", "three"].map(|text| frame::text(text.to_owned()));
+        let all = frames.concat();
+        let first = frames[0].len();
+        for written in 0..all.len() {
+            let mut outgoing = Outgoing::new();
+            outgoing.push(Bytes::from([&frames[0][..], &frames[1][..]].concat()));
+            outgoing.push(frames[2].clone());
+            outgoing.advance(written);
+            let taken = texts(&outgoing.take());
+            // Of what is left, the frame that has begun stays.
+            let ends = [0, first, first + frames[1].len(), all.len()];
+            let end = ends.into_iter().find(|end| *end >= written).unwrap_or(all.len());
+            assert_eq!(taken, &all[end..], "{written}");
+            let mut left = texts(&outgoing.queue);
+            left.drain(..outgoing.written);
+            assert_eq!(left, &all[written..end], "{written}");
+        }
     }
 }

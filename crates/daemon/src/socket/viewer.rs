@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use axum::extract::ws::Message;
+use bytes::Bytes;
 use tokio::sync::watch;
 use wire::ids::Seq;
 use wire::numbered::{Attach, Attached};
@@ -12,6 +12,7 @@ use wire::server::{State, Stats};
 use crate::console::{Batch, Cursor, History};
 use crate::line::Line;
 use crate::server::{Server, ViewerSlot};
+use crate::socket::fanout::Taken;
 
 /// Something new for a viewer.
 pub(super) enum News {
@@ -37,7 +38,7 @@ pub(super) struct Viewer {
     /// connection are answered in order.
     history: Option<History>,
     /// There while the token has run out: what was about to be written, kept for a renewal. Nothing flows meanwhile.
-    held: Option<VecDeque<Message>>,
+    held: Option<VecDeque<Bytes>>,
     _slot: ViewerSlot,
 }
 
@@ -71,8 +72,27 @@ impl Viewer {
         self.cursor.console().hub().next()
     }
 
-    /// What it waits for. Cancel-safe: nothing moves before it is handed over.
-    pub(super) async fn next(&mut self) -> News {
+    /// Where it is, if it has nothing to do but wait for what is new.
+    pub(super) fn idle(&self) -> Option<Taken> {
+        let is_idle = self.follows
+            && self.held.is_none()
+            && self.history.is_none()
+            && self.cursor.is_at_head()
+            && !self.stats.has_changed().unwrap_or(false)
+            && self.changes_seen == self.cursor.console().hub().changes();
+        is_idle.then(|| Taken { next: self.cursor.position(), changes: self.changes_seen, with_stats: false })
+    }
+
+    /// Somebody else has told lines up to this one, and perhaps a sample; there may be a newer one.
+    pub(super) fn advance(&mut self, next: Seq, sample: Option<Stats>) {
+        self.cursor.advance(next);
+        if sample.is_some_and(|told| told != *self.stats.borrow_and_update()) {
+            self.stats.mark_changed();
+        }
+    }
+
+    /// What it waits for. Cancel-safe: nothing moves before it is handed over. While it sits, others tell it lines and samples.
+    pub(super) async fn next(&mut self, sits: bool) -> News {
         if self.held.is_some() {
             return std::future::pending().await;
         }
@@ -82,8 +102,8 @@ impl Viewer {
         tokio::select! {
             biased;
             _ = self.changed.changed() => News::Changed,
-            _ = self.stats.changed() => News::Sampled,
-            batch = self.cursor.next(), if self.follows => News::Lines(batch),
+            _ = self.stats.changed(), if !sits => News::Sampled,
+            batch = self.cursor.next(), if self.follows && !sits => News::Lines(batch),
         }
     }
 
@@ -107,12 +127,12 @@ impl Viewer {
     }
 
     /// Holds everything until [`Viewer::resume`].
-    pub(super) fn pause(&mut self, unwritten: VecDeque<Message>) {
+    pub(super) fn pause(&mut self, unwritten: VecDeque<Bytes>) {
         self.held = Some(unwritten);
     }
 
     /// Lets everything flow again; what was held comes first.
-    pub(super) fn resume(&mut self) -> VecDeque<Message> {
+    pub(super) fn resume(&mut self) -> VecDeque<Bytes> {
         self.held.take().unwrap_or_default()
     }
 

@@ -3,6 +3,8 @@
 
 mod claims;
 mod door;
+#[path = "../common/handover.rs"]
+mod handover;
 mod limits;
 mod node;
 mod numbered;

@@ -11,6 +11,8 @@ use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::handover::handover;
+
 pub(crate) const SERVER: &str = "11111111-2222-3333-4444-555555555555";
 pub(crate) const USER: &str = "99999999-8888-4777-8666-555555555555";
 pub(crate) const SECRET: &str = "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk";
@@ -45,7 +47,7 @@ pub(crate) async fn node(invocation: &str, change: impl FnOnce(&mut Config)) -> 
     assert!(daemon.boot().await.is_err(), "there is no panel");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(axum::serve(listener, daemon.standalone_router()).into_future());
+    tokio::spawn(axum::serve(listener, daemon.standalone_router().layer(handover())).into_future());
     let url = format!("ws://{address}/api/servers/{SERVER}/ws");
     Node { daemon, url, base: format!("http://{address}"), _data: data }
 }

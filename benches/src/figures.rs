@@ -1,0 +1,36 @@
+//! The figures there are, by name.
+
+use std::pin::Pin;
+
+use crate::plan::Plan;
+use crate::table::Row;
+
+mod fanout;
+
+/// Measures one figure, or some that belong together.
+type Measure = fn(Plan) -> Pin<Box<dyn Future<Output = Vec<Row>>>>;
+
+/// What can be measured.
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) measure: Measure,
+}
+
+/// All of them, in the order of docs/performance.md.
+pub(crate) const ALL: &[Figure] = &[
+    Figure {
+        name: "paced",
+        what: "processor time of a delivered line, at a steady pace",
+        measure: |plan| Box::pin(fanout::paced(plan)),
+    },
+    Figure { name: "flood", what: "the same in a flood", measure: |plan| Box::pin(fanout::flood(plan)) },
+    Figure {
+        name: "pressure",
+        what: "the same when more is to be sent than a core can, line by line",
+        measure: |plan| Box::pin(fanout::pressure(plan)),
+    },
+    Figure { name: "latency", what: "from the game to a viewer", measure: |plan| Box::pin(fanout::latency(plan)) },
+    Figure { name: "memory", what: "an idle viewer", measure: |plan| Box::pin(fanout::memory(plan)) },
+    Figure { name: "stuck", what: "viewers who take nothing", measure: |plan| Box::pin(fanout::stuck(plan)) },
+];

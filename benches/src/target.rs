@@ -1,0 +1,197 @@
+//! What is measured: the program, and the limit beside it. Both have viewers, and print what they are told.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use e2e::Deck;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tokio::time::Instant;
+use tungstenite::Message;
+
+use crate::cpu;
+
+/// Where what is measured runs; the load has the other core.
+pub(crate) const SERVER_CORE: usize = 0;
+/// Where the load runs.
+pub(crate) const LOAD_CORE: usize = 1;
+
+/// Thousands of viewers of one person ask more often than a person would.
+const SETTINGS: &str = "\
+client_per_minute = 1000000
+application_per_minute = 1000000
+websocket_per_minute = 1000000
+connections_per_user_max = 100000
+unauthenticated_max = 100000
+unauthenticated_per_address_max = 100000
+token_ttl_s = 900
+";
+/// The slowest rate there is: the one line that comes at once, and then none.
+const SILENCE: f64 = 0.001;
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// The program, with a game on it.
+pub(crate) struct Ours {
+    pub(crate) deck: Deck,
+    pub(crate) game: String,
+}
+
+impl Ours {
+    /// Started on its core; the game prints nothing yet.
+    pub(crate) async fn start(line_len: usize) -> Self {
+        let deck = Self::without_game().await;
+        let arguments = format!("--stamp --obey --line-len {line_len}");
+        let game = deck.game(&arguments, json!({ "ready": "Done", "stop": "stop", "console": "pipe" })).await;
+        let ours = Self { deck, game };
+        ours.power("start", "running").await;
+        ours
+    }
+
+    /// The program alone.
+    pub(crate) async fn without_game() -> Deck {
+        cpu::pin(SERVER_CORE);
+        let deck = Deck::with_settings(SETTINGS, &["--no-demo"]).await;
+        cpu::pin(LOAD_CORE);
+        deck.learn_node_token().await;
+        deck
+    }
+
+    /// Asks for a power action and waits for what comes of it.
+    pub(crate) async fn power(&self, action: &str, state: &str) {
+        power(&self.deck, &self.game, action, state).await;
+    }
+
+    /// The program's process.
+    #[allow(clippy::expect_used)]
+    pub(crate) fn pid(&self) -> u32 {
+        self.deck.pid().expect("a process")
+    }
+
+    /// Types into the game.
+    pub(crate) async fn order(&self, text: &str) {
+        let path = format!("/api/client/servers/{}/command", self.game);
+        self.deck.rest().post(&path, &json!({ "command": text })).await.ok_or_panic(text);
+    }
+
+    /// Viewers who are authenticated and have read nothing yet.
+    pub(crate) async fn viewers(&self, count: usize) -> Vec<TcpStream> {
+        let mut viewers = Vec::with_capacity(count);
+        for _ in 0..count {
+            viewers.push(self.viewer().await);
+        }
+        viewers
+    }
+
+    #[allow(clippy::expect_used)]
+    async fn viewer(&self) -> TcpStream {
+        let (token, url) = self.deck.credentials(&self.game).await;
+        let address = url.trim_start_matches("ws://").split('/').next().unwrap_or_default();
+        let stream = TcpStream::connect(address).expect("a connection");
+        stream.set_nodelay(true).expect("no delay");
+        let (mut socket, _) =
+            tungstenite::client(&url, stream.try_clone().expect("a descriptor")).expect("a handshake");
+        let auth = json!({ "event": "auth", "args": [token] }).to_string();
+        // Nothing comes before this is answered: what is read from here on begins a frame.
+        socket.send(Message::text(auth)).expect("auth");
+        stream
+    }
+}
+
+/// Asks for a power action and waits for what comes of it.
+pub(crate) async fn power(deck: &Deck, game: &str, action: &str, state: &str) {
+    deck.power(game, action).await.ok_or_panic(action);
+    let until = Instant::now() + DEADLINE;
+    while deck.details(game).await["state"] != state {
+        assert!(Instant::now() < until, "{game} does not become {state}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The limit; see `limit`.
+pub(crate) struct Limit {
+    child: Child,
+    orders: ChildStdin,
+    port: u16,
+}
+
+impl Limit {
+    /// Started on its core.
+    #[allow(clippy::expect_used)]
+    pub(crate) fn start(line_len: usize) -> Self {
+        cpu::pin(SERVER_CORE);
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["limit", "--line-len", &line_len.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the limit starts");
+        cpu::pin(LOAD_CORE);
+        let mut port = String::new();
+        BufReader::new(child.stdout.take().expect("its output")).read_line(&mut port).expect("its port");
+        let orders = child.stdin.take().expect("its input");
+        Self { child, orders, port: port.trim().parse().expect("a port") }
+    }
+
+    #[allow(clippy::expect_used)]
+    fn viewers(&self, count: usize) -> Vec<TcpStream> {
+        (0..count).map(|_| TcpStream::connect(("127.0.0.1", self.port)).expect("a connection")).collect()
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Either of them.
+pub(crate) enum Target {
+    Ours(Box<Ours>),
+    Limit(Limit),
+}
+
+impl Target {
+    pub(crate) fn pid(&self) -> u32 {
+        match self {
+            Self::Ours(ours) => ours.pid(),
+            Self::Limit(limit) => limit.child.id(),
+        }
+    }
+
+    pub(crate) async fn viewers(&self, count: usize) -> Vec<TcpStream> {
+        match self {
+            Self::Ours(ours) => ours.viewers(count).await,
+            Self::Limit(limit) => limit.viewers(count),
+        }
+    }
+
+    /// Lines per second from here on; none with 0.
+    pub(crate) async fn rate(&mut self, rate: f64) {
+        let rate = if rate > 0.0 { rate } else { SILENCE };
+        self.order(&format!("rate {rate}")).await;
+    }
+
+    /// So many lines, as fast as they are taken.
+    pub(crate) async fn burst(&mut self, lines: u64) {
+        self.order(&format!("burst {lines}")).await;
+    }
+
+    #[allow(clippy::expect_used)]
+    async fn order(&mut self, text: &str) {
+        match self {
+            Self::Ours(ours) => ours.order(text).await,
+            Self::Limit(limit) => writeln!(limit.orders, "{text}").expect("the limit listens"),
+        }
+    }
+
+    /// Stands still while the other one is measured.
+    pub(crate) fn hold(&self, still: bool) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            let _ = kill_process(pid, if still { Signal::STOP } else { Signal::CONT });
+        }
+    }
+}
