@@ -6,6 +6,7 @@ use crate::plan::Plan;
 use crate::table::Row;
 
 mod fanout;
+mod node;
 
 /// Measures one figure, or some that belong together.
 type Measure = fn(Plan) -> Pin<Box<dyn Future<Output = Vec<Row>>>>;
@@ -32,5 +33,8 @@ pub(crate) const ALL: &[Figure] = &[
     },
     Figure { name: "latency", what: "from the game to a viewer", measure: |plan| Box::pin(fanout::latency(plan)) },
     Figure { name: "memory", what: "an idle viewer", measure: |plan| Box::pin(fanout::memory(plan)) },
+    Figure { name: "idle", what: "servers and games with nothing to do", measure: |plan| Box::pin(node::idle(plan)) },
+    Figure { name: "startup", what: "a start beside games that run", measure: |plan| Box::pin(node::startup(plan)) },
+    Figure { name: "ingest", what: "what a game prints, to the log", measure: |plan| Box::pin(node::ingest(plan)) },
     Figure { name: "stuck", what: "viewers who take nothing", measure: |plan| Box::pin(fanout::stuck(plan)) },
 ];

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tungstenite::Message;
 
-use crate::cpu;
+use crate::cpu::{self, parent};
 
 /// Where what is measured runs; the load has the other core.
 pub(crate) const SERVER_CORE: usize = 0;
@@ -79,24 +79,30 @@ impl Ours {
     pub(crate) async fn viewers(&self, count: usize) -> Vec<TcpStream> {
         let mut viewers = Vec::with_capacity(count);
         for _ in 0..count {
-            viewers.push(self.viewer().await);
+            viewers.push(viewer(&self.deck, &self.game).await);
         }
         viewers
     }
 
-    #[allow(clippy::expect_used)]
-    async fn viewer(&self) -> TcpStream {
-        let (token, url) = self.deck.credentials(&self.game).await;
-        let address = url.trim_start_matches("ws://").split('/').next().unwrap_or_default();
-        let stream = TcpStream::connect(address).expect("a connection");
-        stream.set_nodelay(true).expect("no delay");
-        let (mut socket, _) =
-            tungstenite::client(&url, stream.try_clone().expect("a descriptor")).expect("a handshake");
-        let auth = json!({ "event": "auth", "args": [token] }).to_string();
-        // Nothing comes before this is answered: what is read from here on begins a frame.
-        socket.send(Message::text(auth)).expect("auth");
-        stream
+    /// The process that holds the game.
+    pub(crate) async fn shim(&self) -> u32 {
+        let details = self.deck.details(&self.game).await;
+        parent(details["quarterdeck"]["pid"].as_u64().unwrap_or_default())
     }
+}
+
+/// A viewer of a game who is about to be authenticated and has read nothing yet.
+#[allow(clippy::expect_used)]
+pub(crate) async fn viewer(deck: &Deck, game: &str) -> TcpStream {
+    let (token, url) = deck.credentials(game).await;
+    let address = url.trim_start_matches("ws://").split('/').next().unwrap_or_default();
+    let stream = TcpStream::connect(address).expect("a connection");
+    stream.set_nodelay(true).expect("no delay");
+    let (mut socket, _) = tungstenite::client(&url, stream.try_clone().expect("a descriptor")).expect("a handshake");
+    let auth = json!({ "event": "auth", "args": [token] }).to_string();
+    // Nothing comes before this is answered: what is read from here on begins a frame.
+    socket.send(Message::text(auth)).expect("auth");
+    stream
 }
 
 /// Asks for a power action and waits for what comes of it.

@@ -240,7 +240,7 @@ impl Connection {
                 self.seat.insert(seat)
             }
         };
-        seat.sit(taken);
+        seat.sit(taken, || self.viewer.as_ref().is_some_and(Viewer::has_sample));
         true
     }
 

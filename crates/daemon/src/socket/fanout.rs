@@ -148,8 +148,8 @@ impl Fanout {
 }
 
 impl Membership {
-    /// Sits down; only to stand up again if there is something new already.
-    pub(super) fn sit(&self, taken: Taken) {
+    /// Sits down; only to stand up again if there is something new already, a sample among it.
+    pub(super) fn sit(&self, taken: Taken, has_sample: impl FnOnce() -> bool) {
         {
             let mut place = self.seat.place();
             self.seat.has_to_stand.store(false, Ordering::Relaxed);
@@ -158,7 +158,7 @@ impl Membership {
         }
         // What came before that was not for somebody who stood; what comes from here on finds the seat taken.
         let hub = self.server.console().hub();
-        if hub.next() > taken.next || hub.changes() != taken.changes {
+        if hub.next() > taken.next || hub.changes() != taken.changes || has_sample() {
             self.seat.get_up(&mut self.seat.place());
         }
     }
@@ -256,17 +256,16 @@ pub(super) async fn walk(server: Server, always_args: bool) {
     let (mut head, mut stats) = (hub.head(), server.stats());
     let (mut window, started) = (Window::default(), Instant::now());
     let mut done = hub.next();
+    // Who sat down before this began may have missed something.
+    let mut is_behind = true;
     loop {
         if fanout.is_over() {
             return;
         }
-        tokio::select! {
-            biased;
-            () = reaches(&mut head, done.next()) => {
-                let walked = lines(fanout, hub).await;
-                if !walked.is_done {
-                    continue;
-                }
+        if is_behind {
+            let walked = lines(fanout, hub).await;
+            is_behind = !walked.is_done;
+            if walked.is_done {
                 let sent = walked.to.0.saturating_sub(done.0);
                 done = walked.to;
                 let wait = window.walked(micros(started.elapsed()), micros(walked.took), sent);
@@ -276,6 +275,11 @@ pub(super) async fn walk(server: Server, always_args: bool) {
                     let _ = tokio::time::timeout(Duration::from_micros(wait), reaches(&mut head, full)).await;
                 }
             }
+            continue;
+        }
+        tokio::select! {
+            biased;
+            () = reaches(&mut head, done.next()) => is_behind = true,
             Ok(()) = stats.changed() => {
                 let sample = *stats.borrow_and_update();
                 // The sample of an end comes behind the end, which connections tell themselves.

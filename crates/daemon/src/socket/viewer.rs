@@ -78,9 +78,14 @@ impl Viewer {
             && self.held.is_none()
             && self.history.is_none()
             && self.cursor.is_at_head()
-            && !self.stats.has_changed().unwrap_or(false)
+            && !self.has_sample()
             && self.changes_seen == self.cursor.console().hub().changes();
         is_idle.then(|| Taken { next: self.cursor.position(), changes: self.changes_seen, with_stats: false })
+    }
+
+    /// Whether there is a sample that it has not seen.
+    pub(super) fn has_sample(&self) -> bool {
+        self.stats.has_changed().unwrap_or(false)
     }
 
     /// Somebody else has told lines up to this one, and perhaps a sample; there may be a newer one.
