@@ -46,7 +46,7 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes that the kernel takes from us beyond what is on its way to the peer: what a peer costs that does not read, and the
 /// step in which we see one that reads slowly get on. A write beyond it waits.
-const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+const UNSENT_BYTES_MAX: u32 = 256 * 1024;
 /// Wait after the machine had no descriptor left for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A request, its body included, must be answered in this time: longer than the longest wait anybody may ask for (a power

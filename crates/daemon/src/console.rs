@@ -12,17 +12,15 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use wire::ids::Seq;
 
-use crate::console::block::Block;
-pub(crate) use crate::console::block::Lines;
+pub(crate) use crate::console::block::{Block, Lines};
 use crate::console::disk::Disk;
-use crate::hub::{Hub, Read, fitting};
+use crate::hub::{Hub, Read};
 use crate::line::Line;
 use crate::log::Presentation;
 
-/// Lines handed to a viewer at once: one write, and one chance to do something else in between.
-pub(crate) const BATCH_LINES: usize = 256;
-/// Bytes of their frames; a single line may be larger.
-pub(crate) const BATCH_BYTES: usize = 64 * 1024;
+/// Bytes of frames handed to a viewer at once, about what the kernel takes of them; a single line may be larger. One write, and
+/// one chance to do something else in between.
+pub(crate) const BATCH_BYTES: usize = 256 * 1024;
 
 /// See the module.
 pub(crate) struct Console {
@@ -52,7 +50,7 @@ impl Console {
         let mut history = History::before(self, self.hub.next(), count);
         let mut lines: Vec<Line> = Vec::new();
         while let Some(more) = history.next().await {
-            lines.extend(more?);
+            lines.extend_from_slice(&more?);
         }
         Ok(lines)
     }
@@ -99,7 +97,7 @@ pub(crate) struct Cursor {
     reading: Option<BoxFuture<'static, Result<Option<Seq>, Arc<io::Error>>>>,
     /// There while this cursor is below the ring.
     disk: Option<Arc<Disk>>,
-    /// The part of it that this cursor is at.
+    /// The lines that this cursor is at, and those around them. Who holds them has them ready for others.
     piece: Option<Arc<Block>>,
 }
 
@@ -131,6 +129,11 @@ impl Cursor {
         self.reading.is_none() && self.next >= self.console.hub.next()
     }
 
+    /// Holds nothing while it waits.
+    pub(crate) fn rest(&mut self) {
+        (self.disk, self.piece) = (None, None);
+    }
+
     /// Goes on behind lines that were handed over by somebody else. Only for one that was at the head.
     pub(crate) fn advance(&mut self, next: Seq) {
         self.next = self.next.max(next);
@@ -145,17 +148,26 @@ impl Cursor {
         History::before(&self.console, self.position(), count)
     }
 
+    fn hand_over(&mut self, lines: Lines) -> Batch {
+        self.next = lines.end().unwrap_or(self.next);
+        self.piece = Some(lines.block().clone());
+        Batch::Lines(lines)
+    }
+
     /// The next lines, or what became of them. Cancel-safe: the cursor moves only when it returns.
     pub(crate) async fn next(&mut self) -> Batch {
         loop {
-            let ring = match self.console.hub.read(self.next, BATCH_LINES, BATCH_BYTES) {
+            if let Some(piece) = self.piece.take().filter(|piece| piece.holds(self.next)) {
+                return self.hand_over(Lines::of(&piece, self.next, BATCH_BYTES));
+            }
+            let ring = match self.console.hub.read(self.next, BATCH_BYTES) {
                 Read::Below(ring) => ring,
                 Read::Lines(lines) => {
-                    (self.disk, self.piece) = (None, None);
-                    if let Some(last) = lines.last() {
-                        self.next = last.seq().next();
-                        return Batch::Lines(Lines::new(lines));
-                    }
+                    self.disk = None;
+                    return self.hand_over(lines);
+                }
+                Read::AtHead => {
+                    self.rest();
                     let next = self.next;
                     if self.head.wait_for(|head| *head > next).await.is_err() {
                         // The server is gone for good; whoever owns the cursor is told so elsewhere.
@@ -166,11 +178,8 @@ impl Cursor {
             };
             let disk = self.disk.get_or_insert_with(|| self.console.disk());
             let next = self.next;
-            if let Some(piece) = self.piece.take().filter(|piece| piece.holds(next)).or_else(|| disk.piece(next)) {
-                let lines = Lines::of(&piece, next, |rest| fitting(rest.iter(), BATCH_LINES, BATCH_BYTES));
-                self.next = lines.end().unwrap_or(next);
-                self.piece = Some(piece);
-                return Batch::Lines(lines);
+            if let Some(piece) = disk.piece(next) {
+                return self.hand_over(Lines::of(&piece, next, BATCH_BYTES));
             }
             let reading = self.reading.get_or_insert_with(|| disk.clone().read(next, ring).boxed());
             let read = reading.await;
@@ -200,13 +209,13 @@ impl History {
     }
 
     /// The next lines, and one in place of those that are no longer kept; none at the end. Cancel-safe as [`Cursor::next`].
-    pub(crate) async fn next(&mut self) -> Option<io::Result<Vec<Line>>> {
+    pub(crate) async fn next(&mut self) -> Option<io::Result<Lines>> {
         if !self.cursor.has_lines_before(self.end) {
             return None;
         }
         Some(match self.cursor.next().await {
-            Batch::Lines(lines) => Ok(lines.iter().filter(|line| line.seq() < self.end).cloned().collect()),
-            Batch::Gap { from, to } => Ok(vec![self.cursor.console.gap_line(from, to.min(self.end))]),
+            Batch::Lines(lines) => Ok(lines.below(self.end)),
+            Batch::Gap { from, to } => Ok(Lines::new(vec![self.cursor.console.gap_line(from, to.min(self.end))])),
             Batch::Failed(error) => Err(error),
         })
     }
@@ -266,7 +275,7 @@ mod tests {
             let mut history = cursor.before(2);
             let mut before = Vec::new();
             while let Some(lines) = history.next().await {
-                before.extend(lines.unwrap());
+                before.extend_from_slice(&lines.unwrap());
             }
             assert_eq!(before.last().map(Line::seq), lines.last().map(Line::seq));
             assert_eq!(before.len(), told.min(2));

@@ -4,36 +4,30 @@
 //! a viewer that reads slowly costs nothing and slows nobody. What has left the ring is still on disk: see `console`.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::watch;
 use wire::ids::Seq;
 use wire::server::State;
 
+use crate::console::{Block, Lines};
 use crate::line::Line;
 
 /// Lines kept in memory; older ones are read from disk.
 const RING_LINES_MAX: usize = 1000;
-/// Bytes of lines and their frames kept in memory, whatever their number.
+/// Bytes of lines kept in memory, whatever their number.
 const RING_BYTES_MAX: usize = 1024 * 1024;
+/// Blocks looked through for lines that somebody else has read already.
+const BLOCKS_MAX: usize = 8;
 /// State changes kept; a viewer further behind is told the newest only.
 const CHANGES_MAX: usize = 64;
 
-/// How many of these lines go into one batch: so many at most, with so many bytes of frames, but one at least.
-pub(crate) fn fitting<'a>(lines: impl Iterator<Item = &'a Line>, lines_max: usize, bytes_max: usize) -> usize {
-    let mut bytes = 0;
-    let fits = |line: &&Line| {
-        let is_first = bytes == 0;
-        bytes += line.frame_bytes();
-        is_first || bytes <= bytes_max
-    };
-    lines.take(lines_max).take_while(fits).count()
-}
-
 /// What a read from the ring gives.
 pub(crate) enum Read {
-    /// Lines in order; empty when the cursor is at the head.
-    Lines(Vec<Line>),
+    /// Lines in order, one at least.
+    Lines(Lines),
+    /// There are none yet.
+    AtHead,
     /// The cursor is below the ring, which begins at this number.
     Below(Seq),
 }
@@ -42,6 +36,31 @@ pub(crate) enum Read {
 struct Ring {
     lines: VecDeque<Line>,
     bytes: usize,
+    /// What was read last, for those who come to it next. Of the others, what somebody still holds.
+    newest: Option<Arc<Block>>,
+    blocks: VecDeque<Weak<Block>>,
+}
+
+impl Ring {
+    /// The lines from a number on, as somebody else got them, or in a block that is new.
+    fn block(&mut self, from: Seq, bytes_max: usize) -> Arc<Block> {
+        if let Some(block) = self.blocks.iter().filter_map(Weak::upgrade).find(|block| block.holds(from)) {
+            return block;
+        }
+        let skip = self.lines.partition_point(|line| line.seq() < from);
+        let mut bytes = 0;
+        let fits = |line: &&Line| {
+            let is_first = bytes == 0;
+            bytes += line.frame_bytes();
+            is_first || bytes <= bytes_max
+        };
+        let block = Block::new(self.lines.iter().skip(skip).take_while(fits).cloned().collect());
+        self.blocks.retain(|block| block.strong_count() > 0);
+        self.blocks.truncate(BLOCKS_MAX - 1);
+        self.blocks.push_front(Arc::downgrade(&block));
+        self.newest = Some(block.clone());
+        block
+    }
 }
 
 /// See the module.
@@ -103,21 +122,18 @@ impl Hub {
         });
     }
 
-    /// Reads from a number as many lines as fit; see [`fitting`].
-    pub(crate) fn read(&self, from: Seq, lines_max: usize, bytes_max: usize) -> Read {
+    /// Reads from a number on lines with about so many bytes of frames at most, but one at least.
+    pub(crate) fn read(&self, from: Seq, bytes_max: usize) -> Read {
         let head = self.next();
-        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         if from >= head && ring.lines.back().is_none_or(|last| last.seq() < from) {
-            return Read::Lines(Vec::new());
+            return Read::AtHead;
         }
         let Some(first) = ring.lines.front().map(Line::since) else { return Read::Below(head) };
         if from < first {
             return Read::Below(first);
         }
-        let skip = ring.lines.partition_point(|line| line.seq() < from);
-        let lines = ring.lines.iter().skip(skip);
-        let count = fitting(lines.clone(), lines_max, bytes_max);
-        Read::Lines(lines.take(count).cloned().collect())
+        Read::Lines(Lines::of(&ring.block(from, bytes_max), from, bytes_max))
     }
 
     /// Records a state change for everybody.
@@ -169,6 +185,7 @@ mod tests {
     fn numbers(read: &Read) -> Option<Vec<u64>> {
         match read {
             Read::Lines(lines) => Some(lines.iter().map(|line| line.seq().0).collect()),
+            Read::AtHead => Some(Vec::new()),
             Read::Below(_) => None,
         }
     }
@@ -177,9 +194,50 @@ mod tests {
     fn a_cursor_reads_each_line_once_and_waits_at_the_head() {
         let hub = Hub::new(Seq(0), State::Offline);
         hub.push(lines(0..5), Seq(5));
-        assert_eq!(numbers(&hub.read(Seq(0), 3, usize::MAX)), Some(vec![0, 1, 2]));
-        assert_eq!(numbers(&hub.read(Seq(3), 9, usize::MAX)), Some(vec![3, 4]));
-        assert_eq!(numbers(&hub.read(Seq(5), 9, usize::MAX)), Some(vec![]));
+        assert_eq!(numbers(&hub.read(Seq(0), usize::MAX)), Some(vec![0, 1, 2, 3, 4]));
+        assert_eq!(numbers(&hub.read(Seq(3), usize::MAX)), Some(vec![3, 4]));
+        assert_eq!(numbers(&hub.read(Seq(5), usize::MAX)), Some(vec![]));
+    }
+
+    #[test]
+    fn what_many_read_is_made_once_and_kept_no_longer_than_somebody_has_it() {
+        let hub = Hub::new(Seq(0), State::Offline);
+        hub.push(lines(0..500), Seq(500));
+        let read = |from| match hub.read(Seq(from), 10_000) {
+            Read::Lines(lines) => lines,
+            _ => panic!("no lines from {from}"),
+        };
+        let first = read(0);
+        let end = first.end().unwrap().0;
+        assert!(end < 500, "one batch has all");
+        // Others who are about there get the rest of the same block.
+        let second = read(end - 2);
+        assert!(Arc::ptr_eq(first.block(), second.block()) && second.len() == 2);
+        assert_eq!(
+            second.frames(true),
+            first.frames(true).split_off(first.frames(true).len() - second.frames(true).len())
+        );
+        let third = read(end);
+        assert!(!Arc::ptr_eq(first.block(), third.block()));
+        let gone = Arc::downgrade(first.block());
+        drop((first, second));
+        assert!(gone.upgrade().is_none());
+        assert_eq!(read(0).len(), usize::try_from(end).unwrap());
+    }
+
+    #[test]
+    fn a_block_of_before_hides_no_line_that_came_since() {
+        let hub = Hub::new(Seq(0), State::Offline);
+        hub.push(lines(0..3), Seq(3));
+        let held = hub.read(Seq(0), usize::MAX);
+        hub.push(lines(3..5), Seq(5));
+        assert_eq!(numbers(&held), Some(vec![0, 1, 2]));
+        let (mut next, mut seen) = (1, Vec::new());
+        while let Some(some) = numbers(&hub.read(Seq(next), usize::MAX)).filter(|some| !some.is_empty()) {
+            next = some[some.len() - 1] + 1;
+            seen.extend(some);
+        }
+        assert_eq!(seen, vec![1, 2, 3, 4]);
     }
 
     #[test]
@@ -188,9 +246,9 @@ mod tests {
         let large = "x".repeat(1000);
         hub.push((0..4).map(|n| line(n, &large)).collect(), Seq(4));
         let frame = line(0, &large).frame_bytes();
-        assert_eq!(numbers(&hub.read(Seq(0), 9, 2 * frame)), Some(vec![0, 1]));
-        assert_eq!(numbers(&hub.read(Seq(2), 9, 2 * frame - 1)), Some(vec![2]));
-        assert_eq!(numbers(&hub.read(Seq(3), 9, 1)), Some(vec![3]));
+        assert_eq!(numbers(&hub.read(Seq(0), 2 * frame)), Some(vec![0, 1]));
+        assert_eq!(numbers(&hub.read(Seq(2), 2 * frame - 1)), Some(vec![2]));
+        assert_eq!(numbers(&hub.read(Seq(3), 1)), Some(vec![3]));
     }
 
     #[test]
@@ -198,16 +256,16 @@ mod tests {
         let hub = Hub::new(Seq(0), State::Offline);
         let count = RING_LINES_MAX as u64 + 10;
         hub.push(lines(0..count), Seq(count));
-        assert!(matches!(hub.read(Seq(9), 1, usize::MAX), Read::Below(Seq(10))));
-        assert_eq!(numbers(&hub.read(Seq(10), 1, usize::MAX)), Some(vec![10]));
+        assert!(matches!(hub.read(Seq(9), usize::MAX), Read::Below(Seq(10))));
+        assert_eq!(numbers(&hub.read(Seq(10), 1)), Some(vec![10]));
     }
 
     #[test]
     fn the_ring_is_bounded_in_bytes_but_keeps_the_newest_line() {
         let hub = Hub::new(Seq(0), State::Offline);
         hub.push(vec![line(0, &"x".repeat(RING_BYTES_MAX)), line(1, "y")], Seq(2));
-        assert!(matches!(hub.read(Seq(0), 1, usize::MAX), Read::Below(Seq(1))));
-        assert_eq!(numbers(&hub.read(Seq(1), 1, usize::MAX)), Some(vec![1]));
+        assert!(matches!(hub.read(Seq(0), usize::MAX), Read::Below(Seq(1))));
+        assert_eq!(numbers(&hub.read(Seq(1), usize::MAX)), Some(vec![1]));
     }
 
     #[test]
@@ -215,10 +273,10 @@ mod tests {
         let hub = Hub::new(Seq(0), State::Offline);
         hub.push(lines(0..2), Seq(2));
         hub.push(Vec::new(), Seq(7));
-        assert!(matches!(hub.read(Seq(2), 1, usize::MAX), Read::Below(Seq(7))));
+        assert!(matches!(hub.read(Seq(2), usize::MAX), Read::Below(Seq(7))));
         hub.push(lines(7..8), Seq(8));
-        assert!(matches!(hub.read(Seq(1), 1, usize::MAX), Read::Below(Seq(7))));
-        assert_eq!(numbers(&hub.read(Seq(7), 1, usize::MAX)), Some(vec![7]));
+        assert!(matches!(hub.read(Seq(1), usize::MAX), Read::Below(Seq(7))));
+        assert_eq!(numbers(&hub.read(Seq(7), usize::MAX)), Some(vec![7]));
     }
 
     #[test]
@@ -226,7 +284,7 @@ mod tests {
         let hub = Hub::new(Seq(0), State::Offline);
         hub.push(vec![line(0, "a"), Line::missing(Seq(1), Seq(5), "lost", "", &Arc::from("")), line(6, "b")], Seq(7));
         for (from, expected) in [(0, vec![0, 5, 6]), (1, vec![5, 6]), (3, vec![5, 6]), (6, vec![6]), (7, vec![])] {
-            assert_eq!(numbers(&hub.read(Seq(from), 9, usize::MAX)), Some(expected), "from {from}");
+            assert_eq!(numbers(&hub.read(Seq(from), usize::MAX)), Some(expected), "from {from}");
         }
     }
 

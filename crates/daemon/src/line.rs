@@ -1,9 +1,8 @@
-//! One line as viewers get it: who said what, and its frames, encoded once for everybody, when somebody wants them.
+//! One line as viewers get it: who said what, and what its frames are. They are made for many lines at once: see `console/block`.
 
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use engine::line::{daemon_line, echo_line};
 use wire::console::{console_output_frame, server as event};
 use wire::history::LineKind;
@@ -14,6 +13,8 @@ use crate::frame;
 
 /// What a frame has beside the text.
 const FRAME_BYTES: usize = 128;
+/// What a line takes beside its text.
+const LINE_BYTES: usize = 160;
 
 /// Who a line is from, and when it was written.
 #[derive(Clone, Debug)]
@@ -61,8 +62,6 @@ struct Inner {
     /// In front of what the node says.
     app_name: Arc<str>,
     frame_bytes: usize,
-    plain: OnceLock<Bytes>,
-    numbered: OnceLock<Bytes>,
 }
 
 impl Line {
@@ -89,8 +88,6 @@ impl Line {
             said: Box::from(said),
             app_name: app_name.clone(),
             frame_bytes: FRAME_BYTES + escaped_bytes(said),
-            plain: OnceLock::new(),
-            numbered: OnceLock::new(),
         }))
     }
 
@@ -136,30 +133,14 @@ impl Line {
         }
     }
 
-    /// The frame for the plain protocol, head and all.
-    pub(crate) fn frame(&self) -> Bytes {
-        self.0.plain.get_or_init(|| frame::text(console_output_frame(&self.text()))).clone()
-    }
-
-    /// The frame for the protocol with numbers.
-    pub(crate) fn numbered(&self) -> Bytes {
-        self.0.numbered.get_or_init(|| frame::text(self.numbered_text())).clone()
-    }
-
-    /// Appends [`Line::frame`], without keeping one.
+    /// Appends the frame for the plain protocol, head and all.
     pub(crate) fn push_frame(&self, bytes: &mut Vec<u8>) {
-        match self.0.plain.get() {
-            Some(frame) => bytes.extend_from_slice(frame),
-            None => frame::push_text(bytes, console_output_frame(&self.text())),
-        }
+        frame::push_text(bytes, console_output_frame(&self.text()));
     }
 
-    /// Appends [`Line::numbered`], without keeping one.
+    /// Appends the frame for the protocol with numbers.
     pub(crate) fn push_numbered(&self, bytes: &mut Vec<u8>) {
-        match self.0.numbered.get() {
-            Some(frame) => bytes.extend_from_slice(frame),
-            None => frame::push_text(bytes, self.numbered_text()),
-        }
+        frame::push_text(bytes, self.numbered_text());
     }
 
     fn numbered_text(&self) -> String {
@@ -183,9 +164,9 @@ impl Line {
         self.0.frame_bytes
     }
 
-    /// What it costs at most to keep: its text and both frames.
+    /// About what it takes in memory.
     pub(crate) fn kept_bytes(&self) -> usize {
-        self.0.said.len() + 2 * self.0.frame_bytes
+        LINE_BYTES + self.0.said.len()
     }
 }
 
@@ -230,12 +211,11 @@ mod tests {
             ),
         ];
         for (line, plain, numbered) in rows {
-            let frames = [plain, numbered].map(|text| frame::text(text.to_owned()));
-            assert_eq!([line.frame(), line.numbered()], frames);
-            assert!(line.frame().len() <= 2 * line.frame_bytes() && line.numbered().len() <= 2 * line.frame_bytes());
-            // Encoded once: everybody gets the same bytes.
-            assert_eq!(line.clone().frame().as_ptr(), line.frame().as_ptr());
-            assert_eq!(line.clone().numbered().as_ptr(), line.numbered().as_ptr());
+            let mut frames = [Vec::new(), Vec::new()];
+            line.push_frame(&mut frames[0]);
+            line.push_numbered(&mut frames[1]);
+            assert!(frames.iter().all(|frame| frame.len() <= 2 * line.frame_bytes()));
+            assert_eq!(frames, [plain, numbered].map(|text| frame::text(text.to_owned())));
         }
     }
 }

@@ -241,6 +241,9 @@ impl Connection {
             }
         };
         seat.sit(taken, || self.viewer.as_ref().is_some_and(Viewer::has_sample));
+        if let Some(viewer) = &mut self.viewer {
+            viewer.rest();
+        }
         true
     }
 

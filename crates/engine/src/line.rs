@@ -8,7 +8,9 @@ use vte::{Parser, Perform};
 /// U+FFFD, and everything else stays: colours, NUL, a carriage return in the middle.
 pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     let end = bytes.iter().rposition(|&byte| byte != b'\r').map_or(0, |last| last + 1);
-    String::from_utf8_lossy(bytes.get(..end).unwrap_or_default())
+    let bytes = bytes.get(..end).unwrap_or_default();
+    // Nearly all lines are whole, and checking that is much faster than looking for what is not.
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// The text a person sees: without escape sequences and control characters, but with tabs. Borrowed when there is nothing to

@@ -124,7 +124,7 @@ impl Disk {
         let first = lines.first().map(Line::since);
         if first.is_some() {
             let mut pieces = lock(&self.pieces);
-            pieces.push_back(Kept::new(Block::shared(lines)));
+            pieces.push_back(Kept::new(Block::new(lines)));
             let is_too_much = |pieces: usize| pieces > viewers || KEPT_BYTES.load(Ordering::Relaxed) > KEPT_BYTES_MAX;
             while pieces.len() > PIECES_MIN && is_too_much(pieces.len()) {
                 pieces.pop_front();

@@ -22,7 +22,7 @@ use wire::console::Event;
 use wire::ids::Seq;
 use wire::server::{State, Stats};
 
-use crate::console::{BATCH_BYTES, BATCH_LINES, Lines};
+use crate::console::{BATCH_BYTES, Lines};
 use crate::frame;
 use crate::hub::{Hub, Read};
 use crate::server::Server;
@@ -30,6 +30,8 @@ use crate::socket::sample_text;
 
 /// Viewers between two chances for other tasks.
 const STEP: usize = 64;
+/// So many lines wait for no more to go with them.
+const FULL_LINES: u64 = 256;
 
 /// The seats of one server.
 #[derive(Default)]
@@ -226,6 +228,8 @@ struct Portion {
     is_numbered: bool,
     frames: Bytes,
     to: Seq,
+    /// Ready for the other protocol as well.
+    _lines: Lines,
 }
 
 /// What one walk has made so far.
@@ -242,10 +246,9 @@ impl Portions<'_> {
         if let Some(at) = self.made.iter().position(is_it) {
             return self.made.get(at);
         }
-        let Read::Lines(lines) = self.hub.read(from, BATCH_LINES, BATCH_BYTES) else { return None };
-        let lines = Lines::new(lines);
+        let Read::Lines(lines) = self.hub.read(from, BATCH_BYTES) else { return None };
         let (frames, to) = (lines.frames(is_numbered), lines.end().unwrap_or(from));
-        self.made.push(Portion { from, is_numbered, frames, to });
+        self.made.push(Portion { from, is_numbered, frames, to, _lines: lines });
         self.made.last()
     }
 }
@@ -271,7 +274,7 @@ pub(super) async fn walk(server: Server, always_args: bool) {
                 let wait = window.walked(micros(started.elapsed()), micros(walked.took), sent);
                 if wait > 0 {
                     // A batch that is full goes at once.
-                    let full = Seq(done.0.saturating_add(BATCH_LINES as u64));
+                    let full = Seq(done.0.saturating_add(FULL_LINES));
                     let _ = tokio::time::timeout(Duration::from_micros(wait), reaches(&mut head, full)).await;
                 }
             }

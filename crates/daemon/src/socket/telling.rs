@@ -9,16 +9,15 @@ use wire::console::{Event, server as event};
 
 use crate::console::{Batch, Lines};
 use crate::frame;
-use crate::line::Line;
 use crate::socket::viewer::Viewer;
 use crate::socket::{Connection, Flow, sample_text};
 
 impl Connection {
     /// A piece of the answer to `send logs`.
-    pub(super) fn history(&mut self, more: Option<std::io::Result<Vec<Line>>>) -> Flow {
+    pub(super) fn history(&mut self, more: Option<std::io::Result<Lines>>) -> Flow {
         let ended = match more {
             Some(Ok(lines)) => {
-                self.tell_lines(&Lines::new(lines));
+                self.tell_lines(&lines);
                 return ControlFlow::Continue(());
             }
             Some(Err(error)) => Some(error),

@@ -9,15 +9,14 @@ use wire::ids::Seq;
 use wire::numbered::{Attach, Attached};
 use wire::server::{State, Stats};
 
-use crate::console::{Batch, Cursor, History};
-use crate::line::Line;
+use crate::console::{Batch, Cursor, History, Lines};
 use crate::server::{Server, ViewerSlot};
 use crate::socket::fanout::Taken;
 
 /// Something new for a viewer.
 pub(super) enum News {
     /// More of the history it asked for; `None` is its end.
-    History(Option<io::Result<Vec<Line>>>),
+    History(Option<io::Result<Lines>>),
     /// Live lines.
     Lines(Batch),
     /// The state changed.
@@ -81,6 +80,11 @@ impl Viewer {
             && !self.has_sample()
             && self.changes_seen == self.cursor.console().hub().changes();
         is_idle.then(|| Taken { next: self.cursor.position(), changes: self.changes_seen, with_stats: false })
+    }
+
+    /// Holds nothing while others tell it what is new.
+    pub(super) fn rest(&mut self) {
+        self.cursor.rest();
     }
 
     /// Whether there is a sample that it has not seen.
