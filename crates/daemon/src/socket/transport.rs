@@ -18,6 +18,8 @@ use wire::close::CloseReason;
 
 /// Read at once from somebody who says little; a longer message gets the room it takes while it comes in.
 const READ_BYTES: usize = 512;
+/// Read from one connection before it is somebody else's turn: what comes need not end, and need not be a message either.
+const TURN_BYTES: usize = 16 * 1024;
 /// Read at once of what is not heeded any more.
 const DISCARD_BYTES: usize = 16 * 1024;
 
@@ -28,6 +30,8 @@ pub(super) struct Transport {
     /// is not made to be asked again.
     decoder: Option<WebSocketContext>,
     replies: Vec<u8>,
+    /// What may still be read in this turn.
+    turn_bytes: usize,
 }
 
 impl Transport {
@@ -44,7 +48,7 @@ impl Transport {
         } else {
             WebSocketContext::from_partially_read(read.into(), Role::Server, Some(config))
         };
-        Self { stream: Arc::new(stream), decoder: Some(decoder), replies: Vec::new() }
+        Self { stream: Arc::new(stream), decoder: Some(decoder), replies: Vec::new(), turn_bytes: TURN_BYTES }
     }
 
     pub(super) fn stream(&self) -> &Arc<TcpStream> {
@@ -54,8 +58,12 @@ impl Transport {
     /// The next message; none at the end, and after a failure. Cancel-safe.
     pub(super) async fn recv(&mut self) -> Option<Result<Message, Error>> {
         loop {
+            if self.turn_bytes == 0 {
+                tokio::task::yield_now().await;
+                self.turn_bytes = TURN_BYTES;
+            }
             let decoder = self.decoder.as_mut()?;
-            let mut pipe = Pipe { stream: &self.stream, replies: &mut self.replies };
+            let mut pipe = Pipe { stream: &self.stream, replies: &mut self.replies, turn_bytes: &mut self.turn_bytes };
             match decoder.read(&mut pipe) {
                 Ok(message) => {
                     // The answer to it is ready only now. Nothing stands in its way, and a close ends with an error here.
@@ -68,6 +76,9 @@ impl Transport {
                     let is_end = matches!(error, Error::ConnectionClosed | Error::AlreadyClosed);
                     return (!is_end).then_some(Err(error));
                 }
+            }
+            if self.turn_bytes == 0 {
+                continue;
             }
             if let Err(error) = self.stream.readable().await {
                 return Some(Err(error.into()));
@@ -109,15 +120,21 @@ pub(super) fn fault(error: &Error) -> Option<CloseReason> {
     }
 }
 
-/// Reads from the socket, and writes into memory.
+/// Reads from the socket, as much as this turn has left, and writes into memory.
 struct Pipe<'a> {
     stream: &'a TcpStream,
     replies: &'a mut Vec<u8>,
+    turn_bytes: &'a mut usize,
 }
 
 impl Read for Pipe<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.try_read(buffer)
+        if *self.turn_bytes == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let read = self.stream.try_read(buffer)?;
+        *self.turn_bytes = self.turn_bytes.saturating_sub(read);
+        Ok(read)
     }
 }
 

@@ -1,10 +1,13 @@
 //! Frames: lengths, masks, reserved bits and opcodes, fragments, pings (§5).
 
+use std::io::Write;
+use std::net::TcpStream;
+
 use super::{
     BINARY, CLOSE, CONTINUATION, Case, Comes, FIN, Heard, KEY, MASKED, PING, PONG, TEXT, answer, case, connect, enter,
-    fragments, frame, frame_in_form, header, hold, masked, message, message_of, open_node,
+    fragments, frame, frame_in_form, handshake, header, hold, masked, message, message_of, open_node,
 };
-use crate::node::DEADLINE;
+use crate::node::{DEADLINE, closes_with, node, open, until};
 
 /// What a client may send in one frame (`Config::frame_bytes_max`).
 const LIMIT: usize = 32 * 1024;
@@ -292,6 +295,41 @@ async fn binary_frames_are_dropped() {
         case("§5.6 a message behind it", [frame(FIN | BINARY, b"x"), text("behind")].concat(), [answer("behind")]),
     ])
     .await;
+}
+
+/// A message of fragments without an end was read for as long as there were any, by a thread that connections share: whoever sent
+/// them was never asked for a token, and nobody else was heard.
+#[tokio::test]
+async fn frames_without_an_end_hold_up_nobody() {
+    let node = node("/bin/cat", |config| config.session.auth_timeout_ms = 300).await;
+    let address = node.url.trim_start_matches("ws://").split('/').next().unwrap().to_owned();
+    let head = handshake::head(&node, handshake::GOOD);
+    let floods = [
+        ("fragments", frame(TEXT, b""), frame(CONTINUATION, b"")),
+        ("pongs", Vec::new(), frame(FIN | PONG, b"")),
+        ("binary frames", Vec::new(), frame(FIN | BINARY, b"")),
+        ("messages", Vec::new(), frame(FIN | TEXT, b"{}")),
+    ];
+    for (name, first, next) in floods {
+        let begin = [head.as_bytes(), &first].concat();
+        let address = address.clone();
+        let flood = std::thread::spawn(move || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_write_timeout(Some(DEADLINE)).unwrap();
+            stream.write_all(&begin).unwrap();
+            let many = next.repeat(20_000);
+            let started = std::time::Instant::now();
+            // The node ends it.
+            while stream.write_all(&many).is_ok() {
+                assert!(started.elapsed() < DEADLINE, "the node takes {name} for ever");
+            }
+        });
+        // Somebody else is heard meanwhile, by the same thread.
+        let mut other = open(&node).await;
+        until(&mut other, closes_with(1008.into(), "no auth in time")).await;
+        tokio::task::spawn_blocking(move || flood.join()).await.unwrap().unwrap();
+    }
+    node.daemon.shutdown().await;
 }
 
 /// What is refused is refused for that connection alone.
