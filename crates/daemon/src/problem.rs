@@ -49,8 +49,19 @@ struct ErrorText(String);
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
-        if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        // What answers with these two have to say beside the reason.
+        let told: &[(HeaderName, &'static str)] = match self.status {
+            StatusCode::UNAUTHORIZED => &[(header::WWW_AUTHENTICATE, "Bearer")],
+            // Only consoles ask for an upgrade (RFC 9110 §7.8, §15.5.22; RFC 6455 §4.4).
+            StatusCode::UPGRADE_REQUIRED => &[
+                (header::CONNECTION, "Upgrade"),
+                (header::UPGRADE, "websocket"),
+                (header::SEC_WEBSOCKET_VERSION, "13"),
+            ],
+            _ => &[],
+        };
+        for (name, value) in told {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         response.extensions_mut().insert(ErrorText(self.error));
         response

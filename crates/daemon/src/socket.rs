@@ -354,7 +354,7 @@ impl Connection {
             self.outgoing.push(replies);
         }
         let text = match message {
-            Some(Err(error)) => return ControlFlow::Break(too_big(&error).then_some(CloseReason::MessageTooBig)),
+            Some(Err(error)) => return ControlFlow::Break(transport::fault(&error)),
             None | Some(Ok(Message::Close(_))) => return ControlFlow::Break(None),
             // Binary frames carry nothing in this protocol and are dropped, as newer Wings do; pings are answered below us.
             Some(Ok(Message::Text(text))) => text,
@@ -523,7 +523,9 @@ impl Connection {
         let goodbye = async {
             let Some(reason) = reason else {
                 // The other side's close frame is answered; the answer only wants to be sent.
-                let _ = self.outgoing.write(self.transport.stream(), CLOSE_TIMEOUT).await;
+                if self.outgoing.write(self.transport.stream(), CLOSE_TIMEOUT).await.is_ok() {
+                    self.finish().await;
+                }
                 return;
             };
             tracing::debug!(server = %self.server.id(), code = reason.code(), text = reason.text(), "connection closed");
@@ -537,14 +539,23 @@ impl Connection {
             let _ = SockRef::from(self.transport.stream()).set_tcp_notsent_lowat(u32::MAX);
             if self.outgoing.write(self.transport.stream(), CLOSE_TIMEOUT).await.is_ok() {
                 while let Some(Ok(message)) = self.transport.recv().await {
+                    // Nothing follows a close frame of ours.
+                    self.transport.replies();
                     if matches!(message, Message::Close(_)) {
                         break;
                     }
                 }
+                self.finish().await;
             }
         };
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
         tracing::debug!(server = %self.server.id(), "connection ended");
+    }
+
+    /// All is said. Whoever sees the end finds the user's place among viewers free again.
+    async fn finish(&mut self) {
+        drop((self.seat.take(), self.viewer.take()));
+        self.transport.finish().await;
     }
 }
 
@@ -572,8 +583,4 @@ async fn sleep_until(deadline: Option<Instant>) {
 fn sample_text(sample: &Stats) -> String {
     // A struct of numbers always has a JSON form.
     serde_json::to_string(sample).unwrap_or_default()
-}
-
-fn too_big(error: &tungstenite::Error) -> bool {
-    matches!(error, tungstenite::Error::Capacity(_))
 }

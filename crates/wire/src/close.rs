@@ -20,6 +20,10 @@ pub enum CloseReason {
     TokenLapsed,
     /// A frame above the size limit.
     MessageTooBig,
+    /// What came is no WebSocket (RFC 6455): nothing behind it can be understood.
+    ProtocolError,
+    /// A text that is not UTF-8.
+    InvalidText,
     /// The other side does not read. What it missed is in the log.
     TooSlow,
     /// More connections of this user to this server than allowed.
@@ -30,7 +34,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every row of the table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Deleted,
         Self::Suspended,
         Self::GoingAway,
@@ -39,6 +43,8 @@ impl CloseReason {
         Self::AuthFailures,
         Self::TokenLapsed,
         Self::MessageTooBig,
+        Self::ProtocolError,
+        Self::InvalidText,
         Self::TooSlow,
         Self::TooManyConnections,
         Self::Internal,
@@ -51,6 +57,8 @@ impl CloseReason {
             Self::Suspended => 4409,
             Self::GoingAway => 1012,
             Self::Deauthorized | Self::AuthTimeout | Self::AuthFailures | Self::TokenLapsed | Self::TooSlow => 1008,
+            Self::ProtocolError => 1002,
+            Self::InvalidText => 1007,
             Self::MessageTooBig => 1009,
             Self::TooManyConnections => 1013,
             Self::Internal => 1011,
@@ -68,6 +76,8 @@ impl CloseReason {
             Self::AuthFailures => "too many failed auths",
             Self::TokenLapsed => "token expired and was not renewed",
             Self::MessageTooBig => "message too big",
+            Self::ProtocolError => "protocol error",
+            Self::InvalidText => "text is not UTF-8",
             Self::TooSlow => "not reading",
             Self::TooManyConnections => "too many connections of this user to this server",
             Self::Internal => "internal error",

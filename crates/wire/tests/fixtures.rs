@@ -251,6 +251,8 @@ fn every_close_has_a_fixture_that_fits_into_a_frame() {
         CloseReason::AuthFailures => "auth-failures",
         CloseReason::TokenLapsed => "token-lapsed",
         CloseReason::MessageTooBig => "message-too-big",
+        CloseReason::ProtocolError => "protocol-error",
+        CloseReason::InvalidText => "invalid-text",
         CloseReason::TooSlow => "too-slow",
         CloseReason::TooManyConnections => "too-many-connections",
         CloseReason::Internal => "internal",

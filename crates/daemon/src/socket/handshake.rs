@@ -1,4 +1,5 @@
-//! The door to the console socket: who may open one, before any message is heard (protocol reference §3.1).
+//! The door to the console socket: who may open one, before any message is heard (protocol reference §3.1), and what makes a
+//! request a handshake (RFC 6455 §4.2).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,12 +8,12 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use tokio::net::TcpStream;
-use tungstenite::handshake::server::create_response_with_body;
+use tungstenite::handshake::derive_accept_key;
 use wire::numbered::SUBPROTOCOL;
 
 use crate::http::{Answer, server};
@@ -57,8 +58,7 @@ pub(crate) async fn open(
             "web pages of this origin may not open a console here; add it to allowed_origins in the node's settings",
         ));
     }
-    let mut response = create_response_with_body(&request, Body::empty)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let mut response = accept(&request)?;
     let is_numbered = speaks_numbers(headers);
     if is_numbered {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
@@ -87,8 +87,83 @@ pub(crate) async fn open(
     Ok(response)
 }
 
+/// What a request is no handshake for (RFC 6455 §4.2.1).
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("a WebSocket begins with GET over HTTP/1.1")]
+    Request,
+    #[error(
+        "this address speaks WebSocket and nothing else; a proxy in front of it has to pass on the headers Upgrade and Connection"
+    )]
+    NoUpgrade,
+    #[error("the header Connection does not name upgrade; a proxy in front has to pass it on")]
+    NoConnection,
+    #[error("this address speaks version 13 of WebSocket; ask for it in Sec-WebSocket-Version")]
+    Version,
+    #[error("Sec-WebSocket-Key has to be 16 bytes in base64, once")]
+    Key,
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        let status = match fault {
+            // Nothing is wrong with the request, but that it asks for what is only here after an upgrade (RFC 9110 §15.5.22);
+            // another version is answered with the ones there are (RFC 6455 §4.4).
+            Fault::NoUpgrade | Fault::Version => StatusCode::UPGRADE_REQUIRED,
+            Fault::Request | Fault::NoConnection | Fault::Key => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, fault.to_string())
+    }
+}
+
+/// The answer that opens a WebSocket, without extensions.
+fn accept(request: &Request) -> Result<Response, Fault> {
+    let headers = request.headers();
+    // An upgrade that HTTP/1.0 asks for is not to be heeded (RFC 9110 §7.8).
+    if request.method() != Method::GET || request.version() < Version::HTTP_11 {
+        return Err(Fault::Request);
+    }
+    if !list(headers, &header::UPGRADE).any(|token| token.eq_ignore_ascii_case("websocket")) {
+        return Err(Fault::NoUpgrade);
+    }
+    if !list(headers, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade")) {
+        return Err(Fault::NoConnection);
+    }
+    // Before the key: other versions have none, or others.
+    if only(headers, &header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(Fault::Version);
+    }
+    let key = only(headers, &header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes())).ok_or(Fault::Key)?;
+    // A digest in base64 is a header's value.
+    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).map_err(|_| Fault::Key)?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(response)
+}
+
+/// The members of a header that is a list, over however many lines it goes.
+fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
+}
+
+/// The value of a header that stands there once.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+/// Whether this is 16 bytes in base64.
+fn is_key(key: &[u8]) -> bool {
+    let Some(digits) = key.strip_suffix(b"==") else { return false };
+    digits.len() == 22 && digits.iter().all(|digit| digit.is_ascii_alphanumeric() || matches!(digit, b'+' | b'/'))
+}
+
 /// Whether the client offers the protocol with numbers, among others or alone.
 fn speaks_numbers(headers: &HeaderMap) -> bool {
-    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    offered.flat_map(|value| value.split(',')).any(|name| name.trim() == SUBPROTOCOL)
+    list(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|name| name == SUBPROTOCOL)
 }

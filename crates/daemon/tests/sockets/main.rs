@@ -10,3 +10,4 @@ mod node;
 mod numbered;
 mod pace;
 mod requests;
+mod rfc6455;
