@@ -2,6 +2,8 @@
 //! can parse, nothing is allowed before an `auth`, and a closed session stays silent.
 #![no_main]
 
+use std::sync::Arc;
+
 use engine::denylist::Denylist;
 use engine::session::{Action, Context, Policy, Session};
 use engine::time::Now;
@@ -18,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     let decode = |token: &str| serde_json::from_str::<Claims>(token).map_err(|_| TokenError::Malformed);
     let error_id = || "00000000-0000-4000-8000-000000000000".to_owned();
     let mut now = Now { mono_ms: 0, wall_ms: 1_000_000 };
-    let mut session = Session::new(Policy::default(), now);
+    let mut session = Session::new(Arc::new(Policy::default()), now);
     let (mut authenticated, mut closed) = (false, false);
     for line in data.split(|byte| *byte == b'\n') {
         let Some((&wait, text)) = line.split_first() else { continue };

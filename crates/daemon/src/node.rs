@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use engine::line::daemon_line;
+use engine::session::Policy;
 use futures_util::StreamExt;
 use tokio::sync::{Semaphore, oneshot};
 use wire::ids::ServerId;
@@ -61,6 +62,8 @@ pub enum OpenError {
 /// What all servers of a node share.
 pub(crate) struct Node {
     pub(crate) config: Config,
+    /// That of the configuration, for all connections.
+    pub(crate) session_policy: Arc<Policy>,
     pub(crate) tasks: Tasks,
     pub(crate) revocations: Revocations,
     pub(crate) token_key: TokenKey,
@@ -283,6 +286,7 @@ impl Daemon {
             revocations: Revocations::default(),
             servers: Mutex::default(),
             log_readers: Arc::new(Semaphore::new(history::READERS_AT_ONCE)),
+            session_policy: Arc::new(config.session.clone()),
             config,
             tasks,
             remote,

@@ -69,10 +69,16 @@ pub(crate) struct Peer {
 }
 
 /// Runs a connection to its end. `read` is what came behind its handshake.
-pub(crate) async fn run(stream: TcpStream, read: Bytes, node: Arc<Node>, server: Server, peer: Peer) {
+pub(crate) fn run(
+    stream: TcpStream,
+    read: Bytes,
+    node: Arc<Node>,
+    server: Server,
+    peer: Peer,
+) -> impl Future<Output = ()> + Send {
     let now = clock::now();
     let is_numbered = peer.is_numbered;
-    let policy = node.config.session.clone();
+    let policy = node.session_policy.clone();
     let session = if is_numbered { Session::numbered(policy, now) } else { Session::new(policy, now) };
     let mut interrupts = Interrupts {
         revoked: node.revocations.changed(),
@@ -83,7 +89,7 @@ pub(crate) async fn run(stream: TcpStream, read: Bytes, node: Arc<Node>, server:
         viewer: None,
         seat: None,
         unauthenticated: Some(peer.entry),
-        requests: FuturesUnordered::new(),
+        requests: None,
         outgoing: Outgoing::new(),
         heartbeat_at: is_numbered.then(|| Instant::now() + HEARTBEAT_EVERY),
         status_told: None,
@@ -97,12 +103,14 @@ pub(crate) async fn run(stream: TcpStream, read: Bytes, node: Arc<Node>, server:
         node,
         server,
     };
-    let reason = match connection.converse(&mut interrupts).await {
-        ControlFlow::Break(reason) => reason,
-        // Not beside all that a connection needs while it lasts: thousands last.
-        ControlFlow::Continue(()) => Box::pin(connection.drain(&mut interrupts)).await,
-    };
-    Box::pin(connection.end(reason)).await;
+    // All that a connection needs while it lasts is in this future, once: thousands last. What it needs at its end is not.
+    async move {
+        let reason = match connection.converse(&mut interrupts).await {
+            ControlFlow::Break(reason) => reason,
+            ControlFlow::Continue(()) => Box::pin(connection.drain(&mut interrupts)).await,
+        };
+        Box::pin(connection.end(reason)).await;
+    }
 }
 
 struct Connection {
@@ -117,11 +125,12 @@ struct Connection {
     /// Where it sits while it only waits, from the first time on.
     seat: Option<Membership>,
     unauthenticated: Option<Place>,
-    requests: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// Under way; most connections never ask for anything.
+    requests: Option<FuturesUnordered<BoxFuture<'static, Answer>>>,
     /// When the next sign of life is due; none for viewers of the plain protocol.
     heartbeat_at: Option<Instant>,
     /// What a viewer who counts lines was last told of the state.
-    status_told: Option<(State, StatusMembers)>,
+    status_told: Option<Box<(State, StatusMembers)>>,
     sent_at: Instant,
     heard_at: Instant,
     /// The first ping that is still unanswered.
@@ -197,29 +206,38 @@ impl Connection {
     async fn next(&mut self, interrupts: &mut Interrupts) -> Happening {
         let deadline = self.session.deadline().map(clock::instant);
         if !self.outgoing.is_empty() {
+            let stalls_at = self.outgoing.stalls_at(self.node.config.write_timeout);
+            let deadline = deadline.map_or(stalls_at, |at| at.min(stalls_at));
             return tokio::select! {
                 biased;
-                happening = interrupts.next(deadline) => happening,
-                written = self.outgoing.write(self.transport.stream(), self.node.config.write_timeout) => Happening::Written(written),
+                happening = interrupts.next(Some(deadline)) => happening,
+                written = self.outgoing.write(self.transport.stream()) => Happening::Written(written),
             };
         }
         let quiet = Some(self.sent_at + self.node.config.ping_after);
         // One timer for all of them.
         let deadline = [deadline, self.heartbeat_at, quiet].into_iter().flatten().min();
         let is_listening = self.viewer.as_ref().is_none_or(Viewer::is_listening);
-        let sits = self.sit();
-        let happening = tokio::select! {
+        if self.sit() {
+            let happening = tokio::select! {
+                biased;
+                happening = interrupts.next(deadline) => happening,
+                () = has_to_stand(self.seat.as_ref()) => Happening::Stands,
+                Some(answer) = answered(self.requests.as_mut()) => Happening::Answered(answer),
+                message = self.transport.recv(), if is_listening => Happening::Heard(message),
+            };
+            self.stand();
+            return happening;
+        }
+        // Not beside what somebody needs who only waits: thousands do.
+        let news = Box::pin(news(self.viewer.as_mut()));
+        tokio::select! {
             biased;
             happening = interrupts.next(deadline) => happening,
-            () = has_to_stand(self.seat.as_ref()), if sits => Happening::Stands,
-            Some(answer) = self.requests.next() => Happening::Answered(answer),
+            Some(answer) = answered(self.requests.as_mut()) => Happening::Answered(answer),
             message = self.transport.recv(), if is_listening => Happening::Heard(message),
-            news = news(self.viewer.as_mut(), sits) => Happening::News(news),
-        };
-        if sits {
-            self.stand();
+            news = news => Happening::News(news),
         }
-        happening
     }
 
     /// Lets others tell it what is new, if it has nothing else to do.
@@ -272,14 +290,14 @@ impl Connection {
                 tokio::select! {
                     biased;
                     happening = interrupts.next(deadline) => happening,
-                    written = self.outgoing.write(self.transport.stream(), DRAIN_STALL_TIMEOUT) => Happening::Written(written),
+                    written = self.outgoing.write_within(self.transport.stream(), DRAIN_STALL_TIMEOUT) => Happening::Written(written),
                     () = tokio::time::sleep_until(until) => return Some(CloseReason::GoingAway),
                 }
             } else if is_behind {
                 tokio::select! {
                     biased;
                     happening = interrupts.next(deadline) => happening,
-                    news = news(self.viewer.as_mut(), false) => Happening::News(news),
+                    news = news(self.viewer.as_mut()) => Happening::News(news),
                     () = tokio::time::sleep_until(until) => return Some(CloseReason::GoingAway),
                 }
             } else if !has_said_farewell {
@@ -462,7 +480,8 @@ impl Connection {
     where
         A: Future<Output = Result<(), Refused>> + Send + 'static,
     {
-        if self.requests.len() >= REQUESTS_MAX {
+        let requests = self.requests.get_or_insert_default();
+        if requests.len() >= REQUESTS_MAX {
             let text = "too many requests of this connection are under way; wait for one of them";
             return self.refuse(id, text.to_owned());
         }
@@ -471,7 +490,7 @@ impl Connection {
             unknown: refused.kind() == RefusedKind::Unknown,
             ..Outcome::refused(refused.to_string())
         };
-        self.requests.push(answer.map(move |answer| (id, answer.err().map(outcome))).boxed());
+        requests.push(answer.map(move |answer| (id, answer.err().map(outcome))).boxed());
     }
 
     /// Says why something is not done. To be followed by [`Connection::act`], or called from there.
@@ -492,7 +511,7 @@ impl Connection {
         }
         // Signs of life are for those who take what they are sent.
         if !self.outgoing.is_empty() {
-            return ControlFlow::Continue(());
+            return self.stalled();
         }
         if self.heartbeat_at.is_some_and(|at| at <= now) {
             self.heartbeat();
@@ -502,6 +521,17 @@ impl Connection {
             return self.ping();
         }
         ControlFlow::Continue(())
+    }
+
+    /// Lets somebody go who has taken nothing for too long.
+    fn stalled(&mut self) -> Flow {
+        let limit = self.node.config.write_timeout;
+        // A last try: it may have been us who stood still.
+        let is_over = self.outgoing.stalls_at(limit) <= Instant::now() && {
+            let _ = self.outgoing.write_now(self.transport.stream());
+            !self.outgoing.is_empty() && self.outgoing.stalls_at(limit) <= Instant::now()
+        };
+        if is_over { ControlFlow::Break(Some(CloseReason::TooSlow)) } else { ControlFlow::Continue(()) }
     }
 
     /// Nothing was sent for a while: a ping keeps proxies from cutting the connection, and finds out whether it is dead.
@@ -523,7 +553,7 @@ impl Connection {
         let goodbye = async {
             let Some(reason) = reason else {
                 // The other side's close frame is answered; the answer only wants to be sent.
-                if self.outgoing.write(self.transport.stream(), CLOSE_TIMEOUT).await.is_ok() {
+                if self.outgoing.write(self.transport.stream()).await.is_ok() {
                     self.finish().await;
                 }
                 return;
@@ -537,7 +567,7 @@ impl Connection {
             // Listeners bound what the kernel takes beyond what is on its way. The little that is left goes to it all the same, so
             // that a viewer who reads again finds out why it was cut off, and that it may come back.
             let _ = SockRef::from(self.transport.stream()).set_tcp_notsent_lowat(u32::MAX);
-            if self.outgoing.write(self.transport.stream(), CLOSE_TIMEOUT).await.is_ok() {
+            if self.outgoing.write(self.transport.stream()).await.is_ok() {
                 while let Some(Ok(message)) = self.transport.recv().await {
                     // Nothing follows a close frame of ours.
                     self.transport.replies();
@@ -566,9 +596,13 @@ async fn has_to_stand(seat: Option<&Membership>) {
     }
 }
 
-async fn news(viewer: Option<&mut Viewer>, sits: bool) -> News {
+async fn answered(requests: Option<&mut FuturesUnordered<BoxFuture<'static, Answer>>>) -> Option<Answer> {
+    requests?.next().await
+}
+
+async fn news(viewer: Option<&mut Viewer>) -> News {
     match viewer {
-        Some(viewer) => viewer.next(sits).await,
+        Some(viewer) => viewer.next().await,
         None => std::future::pending().await,
     }
 }

@@ -12,6 +12,8 @@
 //! here, in one match, before an [`Action`] exists. Everything a connection has to do by itself later is behind one
 //! [`Session::deadline`].
 
+use std::sync::Arc;
+
 use wire::close::CloseReason;
 use wire::console::{Event, Incoming, client, server};
 use wire::ids::UserId;
@@ -160,7 +162,7 @@ impl Outcome {
 /// The conversation; see the module.
 #[derive(Debug)]
 pub struct Session {
-    policy: Policy,
+    policy: Arc<Policy>,
     /// Whether the client speaks the subprotocol with numbers ([`wire::numbered`]).
     numbered: bool,
     phase: Phase,
@@ -188,14 +190,14 @@ enum Phase {
 
 impl Session {
     /// A connection that was just accepted.
-    pub fn new(policy: Policy, now: Now) -> Self {
+    pub fn new(policy: Arc<Policy>, now: Now) -> Self {
         let inbound = Inbound::new(&policy.limits);
         let close_at_ms = now.mono_ms.saturating_add(policy.auth_timeout_ms);
         Self { policy, numbered: false, phase: Phase::Unauthenticated { close_at_ms }, inbound, auth_failures: 0 }
     }
 
     /// The same, of a client that speaks the subprotocol with numbers.
-    pub fn numbered(policy: Policy, now: Now) -> Self {
+    pub fn numbered(policy: Arc<Policy>, now: Now) -> Self {
         Self { numbered: true, ..Self::new(policy, now) }
     }
 

@@ -110,19 +110,21 @@ pub struct Issued {
     pub known: u64,
 }
 
-/// The permissions a token carries.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Permissions(Vec<String>);
+/// The permissions a token carries, as far as a console asks for them: a bit for each of [`permission::ASKED`]. A panel writes
+/// forty strings into a token, and thousands of viewers would hold theirs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permissions(u16);
 
 impl Permissions {
     /// These permissions.
-    pub fn new(held: Vec<String>) -> Self {
-        Self(held)
+    pub fn new(held: &[String]) -> Self {
+        let granted = permission::ASKED.iter().enumerate().filter(|(_, asked)| grants(held, asked));
+        Self(granted.fold(0, |bits, (bit, _)| bits | 1 << bit))
     }
 
-    /// Whether this one is granted, by name or by `*`.
-    pub fn has(&self, permission: &str) -> bool {
-        grants(&self.0, permission)
+    /// Whether this one is granted, by name or by `*`. No name that is not in [`permission::ASKED`] is.
+    pub fn has(self, permission: &str) -> bool {
+        permission::ASKED.iter().position(|asked| *asked == permission).is_some_and(|bit| self.0 & 1 << bit != 0)
     }
 }
 
@@ -150,7 +152,7 @@ pub fn judge(claims: &Claims, rules: &Rules, denylist: &Denylist, now: Now) -> R
     let access = Access {
         // Any spelling of a uuid: the denylist must know its holder whichever way a panel writes it.
         user: Uuid::try_parse(&claims.user_uuid).ok().map(UserId),
-        permissions: Permissions::new(claims.permissions.clone()),
+        permissions: Permissions::new(&claims.permissions),
         expires_mono_ms: expires_mono_ms(last_s, now),
         jti: claims.jti.clone(),
         issued: Issued { wall_s: issued_wall_s, serial: claims.serial, known: denylist.known() },

@@ -75,6 +75,10 @@ pub mod permission {
     pub const ADMIN_TRANSFER: &str = "admin.websocket.transfer";
     /// See `backup completed`.
     pub const BACKUP_READ: &str = "backup.read";
+
+    /// All that the console ever asks for.
+    pub const ASKED: [&str; 9] =
+        [CONNECT, CONSOLE, START, STOP, RESTART, ADMIN_ERRORS, ADMIN_INSTALL, ADMIN_TRANSFER, BACKUP_READ];
 }
 
 /// Whether a list of held permissions grants one: an equal string, or `*` for everything that does not start with `admin`

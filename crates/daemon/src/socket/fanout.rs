@@ -256,7 +256,8 @@ impl Portions<'_> {
 /// Sends new lines and samples to everybody who sits, until nobody has a seat any more.
 pub(super) async fn walk(server: Server, always_args: bool) {
     let (fanout, hub) = (server.fanout(), server.console().hub());
-    let (mut head, mut stats) = (hub.head(), server.stats());
+    let (mut head, mut changed, mut stats) = (hub.head(), hub.changed(), server.stats());
+    changed.mark_changed();
     let (mut window, started) = (Window::default(), Instant::now());
     let mut done = hub.next();
     // Who sat down before this began may have missed something.
@@ -275,13 +276,19 @@ pub(super) async fn walk(server: Server, always_args: bool) {
                 if wait > 0 {
                     // A batch that is full goes at once.
                     let full = Seq(done.0.saturating_add(FULL_LINES));
-                    let _ = tokio::time::timeout(Duration::from_micros(wait), reaches(&mut head, full)).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(Duration::from_micros(wait)) => {}
+                        () = reaches(&mut head, full) => {}
+                        // Whoever gets up has the lines in front of it by itself.
+                        Ok(()) = changed.changed() => rouse(fanout, hub).await,
+                    }
                 }
             }
             continue;
         }
         tokio::select! {
             biased;
+            Ok(()) = changed.changed() => rouse(fanout, hub).await,
             () = reaches(&mut head, done.next()) => is_behind = true,
             Ok(()) = stats.changed() => {
                 let sample = *stats.borrow_and_update();
@@ -344,6 +351,22 @@ async fn lines(fanout: &Fanout, hub: &Hub) -> Walked {
         tokio::task::yield_now().await;
     }
     Walked { to: head, is_done, took }
+}
+
+/// Those who were not told of the last change of the state tell it themselves.
+async fn rouse(fanout: &Fanout, hub: &Hub) {
+    let changes = hub.changes();
+    let mut from = 0;
+    while let Some(seats) = fanout.some(from) {
+        for seat in seats {
+            let mut place = seat.place();
+            if place.is_taken && place.taken.changes != changes {
+                seat.get_up(&mut place);
+            }
+        }
+        from += STEP;
+        tokio::task::yield_now().await;
+    }
 }
 
 /// One walk with a sample; without a frame, connections have to tell it themselves.

@@ -28,13 +28,13 @@ impl Connection {
         let now = self.server.status().borrow().clone();
         let members = if now.state == state { members(&now) } else { StatusMembers::default() };
         let frame = numbered::frame(event::STATUS, state.as_str(), &members);
-        self.status_told = Some((state, members));
+        self.status_told = Some(Box::new((state, members)));
         self.tell(event::STATUS, [crate::frame::text(frame)]);
     }
 
     /// What is to come of a state may be known only after the state itself.
     pub(super) fn status(&mut self) {
-        let Some((told, members_told)) = &self.status_told else { return };
+        let Some((told, members_told)) = self.status_told.as_deref() else { return };
         let now = self.server.status().borrow().clone();
         if *told == now.state && *members_told != members(&now) {
             self.tell_state(now.state);

@@ -76,17 +76,33 @@ impl Outgoing {
         taken
     }
 
-    /// Writes all that waits: many frames, few system calls. Cancel-safe. Fails when the other side takes nothing for `stall`.
-    pub(super) async fn write(&mut self, stream: &TcpStream, stall: Duration) -> Result<(), CloseReason> {
+    /// When somebody who takes nothing has taken nothing for so long.
+    pub(super) fn stalls_at(&self, stall: Duration) -> Instant {
+        self.moved_at + stall
+    }
+
+    /// Writes all that waits: many frames, few system calls. Cancel-safe.
+    pub(super) async fn write(&mut self, stream: &TcpStream) -> Result<(), CloseReason> {
         loop {
             match self.write_now(stream) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => return Err(CloseReason::Internal),
             }
-            match tokio::time::timeout_at(self.moved_at + stall, stream.writable()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(CloseReason::Internal),
+            if stream.writable().await.is_err() {
+                return Err(CloseReason::Internal);
+            }
+        }
+    }
+
+    /// The same, and fails when the other side takes nothing for `stall`.
+    pub(super) async fn write_within(&mut self, stream: &TcpStream, stall: Duration) -> Result<(), CloseReason> {
+        loop {
+            let stalls_at = self.stalls_at(stall);
+            match tokio::time::timeout_at(stalls_at, self.write(stream)).await {
+                Ok(written) => return written,
+                // It has taken something meanwhile.
+                Err(_) if self.stalls_at(stall) > stalls_at => {}
                 Err(_) => return Err(CloseReason::TooSlow),
             }
         }

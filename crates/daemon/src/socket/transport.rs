@@ -8,16 +8,19 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tungstenite::error::ProtocolError;
+use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 use wire::close::CloseReason;
 
-/// Read at once from somebody who says little; a longer message gets the room it takes while it comes in.
-const READ_BYTES: usize = 512;
+/// Room for what comes in, and read at once. A longer message gets the room it takes while it comes in.
+const READ_BYTES: usize = 128;
+/// The longest head of a frame (RFC 6455 §5.2).
+const HEAD_BYTES_MAX: usize = 14;
 /// Read from one connection before it is somebody else's turn: what comes need not end, and need not be a message either.
 const TURN_BYTES: usize = 16 * 1024;
 /// Read at once of what is not heeded any more.
@@ -29,6 +32,10 @@ pub(super) struct Transport {
     /// None after its end or a failure: then nothing that comes is to be understood any more (RFC 6455 §7.1.7), and the library
     /// is not made to be asked again.
     decoder: Option<WebSocketContext>,
+    limit: usize,
+    /// What came behind the handshake and is not decoded yet.
+    ahead: Bytes,
+    border: Border,
     replies: Vec<u8>,
     /// What may still be read in this turn.
     turn_bytes: usize,
@@ -38,17 +45,15 @@ impl Transport {
     /// A connection whose handshake is done. `read` is what came behind it. No message, and no frame of one, may be longer
     /// than `limit` bytes.
     pub(super) fn new(stream: TcpStream, read: Bytes, limit: usize) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BYTES)
-            .write_buffer_size(0)
-            .max_message_size(Some(limit))
-            .max_frame_size(Some(limit));
-        let decoder = if read.is_empty() {
-            WebSocketContext::new(Role::Server, Some(config))
-        } else {
-            WebSocketContext::from_partially_read(read.into(), Role::Server, Some(config))
-        };
-        Self { stream: Arc::new(stream), decoder: Some(decoder), replies: Vec::new(), turn_bytes: TURN_BYTES }
+        Self {
+            stream: Arc::new(stream),
+            decoder: Some(decoder(limit)),
+            limit,
+            ahead: read,
+            border: Border::default(),
+            replies: Vec::new(),
+            turn_bytes: TURN_BYTES,
+        }
     }
 
     pub(super) fn stream(&self) -> &Arc<TcpStream> {
@@ -62,12 +67,24 @@ impl Transport {
                 tokio::task::yield_now().await;
                 self.turn_bytes = TURN_BYTES;
             }
-            let decoder = self.decoder.as_mut()?;
-            let mut pipe = Pipe { stream: &self.stream, replies: &mut self.replies, turn_bytes: &mut self.turn_bytes };
-            match decoder.read(&mut pipe) {
+            let context = self.decoder.as_mut()?;
+            let mut pipe = Pipe {
+                stream: &self.stream,
+                ahead: &mut self.ahead,
+                border: &mut self.border,
+                replies: &mut self.replies,
+                turn_bytes: &mut self.turn_bytes,
+            };
+            match context.read(&mut pipe) {
                 Ok(message) => {
                     // The answer to it is ready only now. Nothing stands in its way, and a close ends with an error here.
-                    let _ = decoder.flush(&mut pipe);
+                    let _ = context.flush(&mut pipe);
+                    let is_whole = matches!(message, Message::Text(_) | Message::Binary(_)) && self.border.is_reached();
+                    if is_whole && message.len() > READ_BYTES {
+                        // The library keeps the room of its longest message, which is a token's, for everybody who ever comes; and
+                        // here it has nothing in it.
+                        self.decoder = Some(decoder(self.limit));
+                    }
                     return Some(Ok(message));
                 }
                 Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {}
@@ -109,6 +126,67 @@ impl Transport {
     }
 }
 
+fn decoder(limit: usize) -> WebSocketContext {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(0)
+        .max_message_size(Some(limit))
+        .max_frame_size(Some(limit));
+    WebSocketContext::new(Role::Server, Some(config))
+}
+
+/// Where the frame ends that is coming in: nothing is read beyond it, so that between two frames nothing is in the decoder.
+#[derive(Default)]
+struct Border {
+    /// What is there of the next frame's head.
+    head: [u8; HEAD_BYTES_MAX],
+    length: usize,
+    /// What is to come of a frame whose head is there.
+    payload: u64,
+}
+
+impl Border {
+    /// Bytes that may be read; at least one.
+    fn room(&self) -> usize {
+        match self.length {
+            _ if self.payload > 0 => usize::try_from(self.payload).unwrap_or(usize::MAX),
+            0 | 1 => 2 - self.length,
+            // RFC 6455 §5.2: how long the length is, and whether a mask follows.
+            _ => {
+                let (masked, short) = (self.head[1] & 0x80 != 0, self.head[1] & 0x7f);
+                let long = match short {
+                    126 => 2,
+                    127 => 8,
+                    _ => 0,
+                };
+                (2 + long + if masked { 4 } else { 0 }) - self.length
+            }
+        }
+    }
+
+    /// Notes what was read, which is no more than there was room for.
+    fn note(&mut self, read: &[u8]) {
+        if self.payload > 0 {
+            self.payload = self.payload.saturating_sub(read.len() as u64);
+            return;
+        }
+        if let Some(rest) = self.head.get_mut(self.length..self.length + read.len()) {
+            rest.copy_from_slice(read);
+            self.length += read.len();
+        }
+        let mut head = io::Cursor::new(self.head.get(..self.length).unwrap_or_default());
+        // A head that makes no sense ends the connection: the decoder sees it as well.
+        if let Ok(Some((_, payload))) = FrameHeader::parse(&mut head) {
+            (self.length, self.payload) = (0, payload);
+        }
+    }
+
+    /// Whether everything that was read belongs to frames that are whole.
+    fn is_reached(&self) -> bool {
+        self.length == 0 && self.payload == 0
+    }
+}
+
 /// What the other side is told of a failure; nothing when it is gone.
 pub(super) fn fault(error: &Error) -> Option<CloseReason> {
     match error {
@@ -123,6 +201,8 @@ pub(super) fn fault(error: &Error) -> Option<CloseReason> {
 /// Reads from the socket, as much as this turn has left, and writes into memory.
 struct Pipe<'a> {
     stream: &'a TcpStream,
+    ahead: &'a mut Bytes,
+    border: &'a mut Border,
     replies: &'a mut Vec<u8>,
     turn_bytes: &'a mut usize,
 }
@@ -132,7 +212,16 @@ impl Read for Pipe<'_> {
         if *self.turn_bytes == 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let read = self.stream.try_read(buffer)?;
+        let room = buffer.len().min(self.border.room());
+        let buffer = buffer.get_mut(..room).unwrap_or_default();
+        let read = if self.ahead.is_empty() {
+            self.stream.try_read(buffer)?
+        } else {
+            let read = room.min(self.ahead.len());
+            self.ahead.split_to(read).copy_to_slice(buffer.get_mut(..read).unwrap_or_default());
+            read
+        };
+        self.border.note(buffer.get(..read).unwrap_or_default());
         *self.turn_bytes = self.turn_bytes.saturating_sub(read);
         Ok(read)
     }
@@ -145,5 +234,37 @@ impl Write for Pipe<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_read_beyond_a_frame() {
+        let mask = [1, 2, 3, 4];
+        let frames = [
+            [&[0x81, 0x80][..], &mask].concat(),
+            [&[0x81, 0x85][..], &mask, b"12345"].concat(),
+            [&[0x89, 0x80][..], &mask].concat(),
+            [&[0x82, 0xfe, 0x01, 0x00][..], &mask, &[7; 256]].concat(),
+            [&[0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 0][..], &mask, &vec![7; 65_536]].concat(),
+            // Unmasked, which is an error, but not here.
+            [&[0x81, 0x03][..], b"abc"].concat(),
+        ];
+        for at_once in [1, 3, 100, usize::MAX] {
+            let mut border = Border::default();
+            for frame in &frames {
+                let mut read = 0;
+                while read < frame.len() {
+                    let room = border.room().min(at_once);
+                    assert!(room > 0 && read + room <= frame.len(), "{room} at {read} of {}", frame.len());
+                    border.note(&frame[read..read + room]);
+                    read += room;
+                    assert_eq!(border.is_reached(), read == frame.len());
+                }
+            }
+        }
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Viewer {
     stats: watch::Receiver<Stats>,
     /// History that is being told. Until it is, nothing else is: live lines follow it without a seam, and messages of one
     /// connection are answered in order.
-    history: Option<History>,
+    history: Option<Box<History>>,
     /// There while the token has run out: what was about to be written, kept for a renewal. Nothing flows meanwhile.
     held: Option<VecDeque<Bytes>>,
     _slot: ViewerSlot,
@@ -100,8 +100,8 @@ impl Viewer {
         }
     }
 
-    /// What it waits for. Cancel-safe: nothing moves before it is handed over. While it sits, others tell it lines and samples.
-    pub(super) async fn next(&mut self, sits: bool) -> News {
+    /// What it waits for while it stands. Cancel-safe: nothing moves before it is handed over.
+    pub(super) async fn next(&mut self) -> News {
         if self.held.is_some() {
             return std::future::pending().await;
         }
@@ -111,8 +111,8 @@ impl Viewer {
         tokio::select! {
             biased;
             _ = self.changed.changed() => News::Changed,
-            _ = self.stats.changed(), if !sits => News::Sampled,
-            batch = self.cursor.next(), if self.follows && !sits => News::Lines(batch),
+            _ = self.stats.changed() => News::Sampled,
+            batch = self.cursor.next(), if self.follows => News::Lines(batch),
         }
     }
 
@@ -128,7 +128,7 @@ impl Viewer {
 
     /// Begins to tell the lines before the live ones.
     pub(super) fn tell_history(&mut self, lines: u64) {
-        self.history = Some(self.cursor.before(lines));
+        self.history = Some(Box::new(self.cursor.before(lines)));
     }
 
     pub(super) fn end_history(&mut self) {

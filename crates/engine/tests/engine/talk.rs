@@ -1,5 +1,7 @@
 //! A console conversation for transcripts: says things at chosen times and keeps what comes back.
 
+use std::sync::Arc;
+
 use engine::denylist::Denylist;
 use engine::session::{Action, Context, Outcome, Policy, Session};
 use engine::time::Now;
@@ -87,13 +89,13 @@ impl Talk {
 
     pub(crate) fn with(policy: Policy) -> Self {
         let now = Now { mono_ms: 5_000_000, wall_ms: START_S * 1000 };
-        Self { session: Session::new(policy, now), denylist: Denylist::default(), rules: rules(), now }
+        Self { session: Session::new(Arc::new(policy), now), denylist: Denylist::default(), rules: rules(), now }
     }
 
     /// A conversation with numbers that is live, with these permissions.
     pub(crate) fn numbered(permissions: &[&str]) -> Self {
         let mut talk = Self::new();
-        talk.session = Session::numbered(Policy::default(), talk.now);
+        talk.session = Session::numbered(Arc::new(Policy::default()), talk.now);
         let actions = talk.say(&auth(&claims(0, permissions)));
         assert_eq!(actions.len(), 2, "{actions:?}");
         talk

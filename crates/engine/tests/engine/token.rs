@@ -4,7 +4,7 @@ use engine::denylist::{DENY_ENTRIES_MAX, DENY_KEEP_MS, Denylist};
 use engine::time::Now;
 use engine::token::{Permissions, Rules, TokenError, judge};
 use proptest::prelude::*;
-use wire::token::Claims;
+use wire::token::{Claims, permission};
 
 use crate::talk::{BOOT_S, LIFE_S, OTHER_SERVER, START_S, USER, claims, rules, server, user};
 
@@ -110,10 +110,16 @@ fn the_texts_are_those_clients_look_for() {
 
 #[test]
 fn a_star_grants_everything_but_admin() {
-    let owner = Permissions::new(vec!["*".into()]);
-    assert!(owner.has("control.start") && owner.has("websocket.connect") && owner.has("made.up"));
+    let owner = Permissions::new(&["*".into()]);
+    for asked in permission::ASKED {
+        assert_eq!(owner.has(asked), !asked.starts_with("admin"), "{asked}");
+        let only = Permissions::new(&[asked.to_owned()]);
+        for other in permission::ASKED {
+            assert_eq!(only.has(other), other == asked, "{asked} {other}");
+        }
+    }
     assert!(!owner.has("admin.websocket.errors") && !owner.has("administrator"));
-    let sub = Permissions::new(vec!["control.start".into()]);
+    let sub = Permissions::new(&["control.start".into()]);
     assert!(sub.has("control.start") && !sub.has("control") && !sub.has("control.start.x") && !sub.has("*"));
     assert!(!Permissions::default().has("websocket.connect"));
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use engine::session::{Action, Policy, Session};
 use serde::Deserialize;
@@ -229,7 +230,7 @@ fn play(talk: &mut Talk, input: &Input, tokens: &mut Tokens) -> Vec<Output> {
         Input::Suspended => talk.decide(|session, _, out| session.suspended(out)),
         Input::Deleted => talk.decide(|session, _, out| session.deleted(out)),
         Input::Connect => {
-            talk.session = Session::new(Policy::default(), talk.now);
+            talk.session = Session::new(Arc::new(Policy::default()), talk.now);
             Vec::new()
         }
     };
