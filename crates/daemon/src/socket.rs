@@ -20,7 +20,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use engine::session::{Action, Context, Outcome, Session};
 use engine::token::Rules;
 use futures_util::future::BoxFuture;
@@ -71,11 +70,11 @@ pub(crate) struct Peer {
 /// Runs a connection to its end. `read` is what came behind its handshake.
 pub(crate) fn run(
     stream: TcpStream,
-    read: Bytes,
+    read: &[u8],
     node: Arc<Node>,
     server: Server,
     peer: Peer,
-) -> impl Future<Output = ()> + Send {
+) -> impl Future<Output = ()> + Send + use<> {
     let now = clock::now();
     let is_numbered = peer.is_numbered;
     let policy = node.session_policy.clone();
@@ -262,6 +261,7 @@ impl Connection {
         if let Some(viewer) = &mut self.viewer {
             viewer.rest();
         }
+        self.outgoing.rest();
         true
     }
 
@@ -452,6 +452,8 @@ impl Connection {
                 Action::Close(reason) => return ControlFlow::Break(Some(reason)),
             }
         }
+        // Most connections say nothing more after their token.
+        self.actions = VecDeque::new();
         ControlFlow::Continue(())
     }
 

@@ -79,7 +79,10 @@ pub(crate) async fn open(
         let Ok(upgraded) = upgrade.await else { return };
         match take(upgraded) {
             Ok((stream, read)) => {
-                socket::run(stream, read, node, server, socket::Peer { ip, entry, is_numbered }).await;
+                let connection = socket::run(stream, &read, node, server, socket::Peer { ip, entry, is_numbered });
+                // The listener's buffer.
+                drop(read);
+                connection.await;
             }
             Err(_) => tracing::error!("an upgraded connection is not of the listener's kind and is closed"),
         }

@@ -44,6 +44,11 @@ impl Outgoing {
         self.queue.push_back(frames);
     }
 
+    /// Holds no room while nothing waits.
+    pub(super) fn rest(&mut self) {
+        self.queue = VecDeque::new();
+    }
+
     /// Goes on with whole frames of which somebody else has written so many bytes. Only when nothing else waits.
     pub(super) fn begun(&mut self, frames: Bytes, written: usize) {
         self.moved_at = Instant::now();

@@ -44,12 +44,13 @@ pub(super) struct Transport {
 impl Transport {
     /// A connection whose handshake is done. `read` is what came behind it. No message, and no frame of one, may be longer
     /// than `limit` bytes.
-    pub(super) fn new(stream: TcpStream, read: Bytes, limit: usize) -> Self {
+    pub(super) fn new(stream: TcpStream, read: &[u8], limit: usize) -> Self {
         Self {
             stream: Arc::new(stream),
             decoder: Some(decoder(limit)),
             limit,
-            ahead: read,
+            // Not the listener's whole buffer.
+            ahead: Bytes::copy_from_slice(read),
             border: Border::default(),
             replies: Vec::new(),
             turn_bytes: TURN_BYTES,
