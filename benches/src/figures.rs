@@ -5,7 +5,9 @@ use std::pin::Pin;
 use crate::plan::Plan;
 use crate::table::Row;
 
+mod credentials;
 mod fanout;
+mod history;
 mod node;
 
 /// Measures one figure, or some that belong together.
@@ -36,5 +38,15 @@ pub(crate) const ALL: &[Figure] = &[
     Figure { name: "idle", what: "servers and games with nothing to do", measure: |plan| Box::pin(node::idle(plan)) },
     Figure { name: "startup", what: "a start beside games that run", measure: |plan| Box::pin(node::startup(plan)) },
     Figure { name: "ingest", what: "what a game prints, to the log", measure: |plan| Box::pin(node::ingest(plan)) },
+    Figure {
+        name: "history",
+        what: "what was printed: `send logs`, over REST, a search",
+        measure: |plan| Box::pin(history::history(plan)),
+    },
+    Figure {
+        name: "credentials",
+        what: "tokens of consoles, beside a route that looks at nothing",
+        measure: |plan| Box::pin(credentials::credentials(plan)),
+    },
     Figure { name: "stuck", what: "viewers who take nothing", measure: |plan| Box::pin(fanout::stuck(plan)) },
 ];

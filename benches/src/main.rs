@@ -15,6 +15,7 @@ mod load;
 mod plan;
 mod table;
 mod target;
+mod trivial;
 
 /// Descriptors for all viewers of both sides, here and in what is started here.
 const FILES: u64 = 200_000;
@@ -40,6 +41,9 @@ enum Role {
     /// One epoll loop that writes ready frames to sockets
     #[command(hide = true)]
     Limit(limit::LimitArgs),
+    /// One route of axum that answers the same JSON to everybody
+    #[command(hide = true)]
+    Trivial(trivial::TrivialArgs),
 }
 
 /// Raises the limit of open files as far as it goes; children have it too.
@@ -56,11 +60,15 @@ fn open_files() -> usize {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Some(Role::Limit(args)) = args.role {
-        return match limit::run(args) {
+    let role = args.role.map(|role| match role {
+        Role::Limit(args) => ("limit", limit::run(args)),
+        Role::Trivial(args) => ("trivial", trivial::run(&args)),
+    });
+    if let Some((name, run)) = role {
+        return match run {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("limit: {error}");
+                eprintln!("{name}: {error}");
                 ExitCode::FAILURE
             }
         };

@@ -19,10 +19,10 @@ pub(crate) const SERVER_CORE: usize = 0;
 pub(crate) const LOAD_CORE: usize = 1;
 
 /// Thousands of viewers of one person ask more often than a person would.
-const SETTINGS: &str = "\
-client_per_minute = 1000000
+pub(crate) const SETTINGS: &str = "\
+client_per_minute = 100000000
 application_per_minute = 1000000
-websocket_per_minute = 1000000
+websocket_per_minute = 100000000
 connections_per_user_max = 100000
 unauthenticated_max = 100000
 unauthenticated_per_address_max = 100000
@@ -41,7 +41,12 @@ pub(crate) struct Ours {
 impl Ours {
     /// Started on its core; the game prints nothing yet.
     pub(crate) async fn start(line_len: usize) -> Self {
-        let deck = Self::without_game().await;
+        Self::start_with("", line_len).await
+    }
+
+    /// The same with more in its settings.
+    pub(crate) async fn start_with(settings: &str, line_len: usize) -> Self {
+        let deck = Self::without_game_but(settings).await;
         let arguments = format!("--stamp --obey --line-len {line_len}");
         let game = deck.game(&arguments, json!({ "ready": "Done", "stop": "stop", "console": "pipe" })).await;
         let ours = Self { deck, game };
@@ -51,8 +56,12 @@ impl Ours {
 
     /// The program alone.
     pub(crate) async fn without_game() -> Deck {
+        Self::without_game_but("").await
+    }
+
+    async fn without_game_but(settings: &str) -> Deck {
         cpu::pin(SERVER_CORE);
-        let deck = Deck::with_settings(SETTINGS, &["--no-demo"]).await;
+        let deck = Deck::with_settings(&format!("{SETTINGS}{settings}"), &["--no-demo"]).await;
         cpu::pin(LOAD_CORE);
         deck.learn_node_token().await;
         deck
@@ -115,24 +124,25 @@ pub(crate) async fn power(deck: &Deck, game: &str, action: &str, state: &str) {
     }
 }
 
-/// The limit; see `limit`.
-pub(crate) struct Limit {
+/// Something that stands beside the program on its core: this program in another role. It prints its port first, and ends when
+/// dropped.
+pub(crate) struct Beside {
     child: Child,
     orders: ChildStdin,
-    port: u16,
+    pub(crate) port: u16,
 }
 
-impl Limit {
-    /// Started on its core.
+impl Beside {
+    /// Started on the core of the program.
     #[allow(clippy::expect_used)]
-    pub(crate) fn start(line_len: usize) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         cpu::pin(SERVER_CORE);
         let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["limit", "--line-len", &line_len.to_string()])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("the limit starts");
+            .expect("it starts");
         cpu::pin(LOAD_CORE);
         let mut port = String::new();
         BufReader::new(child.stdout.take().expect("its output")).read_line(&mut port).expect("its port");
@@ -140,16 +150,37 @@ impl Limit {
         Self { child, orders, port: port.trim().parse().expect("a port") }
     }
 
-    #[allow(clippy::expect_used)]
-    fn viewers(&self, count: usize) -> Vec<TcpStream> {
-        (0..count).map(|_| TcpStream::connect(("127.0.0.1", self.port)).expect("a connection")).collect()
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 
-impl Drop for Limit {
+impl Drop for Beside {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// The limit; see `limit`.
+pub(crate) struct Limit(Beside);
+
+impl Limit {
+    /// Started on its core.
+    pub(crate) fn start(line_len: usize) -> Self {
+        Self(Beside::start(&["limit", "--line-len", &line_len.to_string()]))
+    }
+
+    #[allow(clippy::expect_used)]
+    fn viewers(&self, count: usize) -> Vec<TcpStream> {
+        (0..count).map(|_| TcpStream::connect(("127.0.0.1", self.0.port)).expect("a connection")).collect()
+    }
+}
+
+/// A process stands still, or goes on.
+pub(crate) fn hold(pid: u32, still: bool) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, if still { Signal::STOP } else { Signal::CONT });
     }
 }
 
@@ -163,7 +194,7 @@ impl Target {
     pub(crate) fn pid(&self) -> u32 {
         match self {
             Self::Ours(ours) => ours.pid(),
-            Self::Limit(limit) => limit.child.id(),
+            Self::Limit(limit) => limit.0.pid(),
         }
     }
 
@@ -189,15 +220,12 @@ impl Target {
     async fn order(&mut self, text: &str) {
         match self {
             Self::Ours(ours) => ours.order(text).await,
-            Self::Limit(limit) => writeln!(limit.orders, "{text}").expect("the limit listens"),
+            Self::Limit(limit) => writeln!(limit.0.orders, "{text}").expect("the limit listens"),
         }
     }
 
     /// Stands still while the other one is measured.
     pub(crate) fn hold(&self, still: bool) {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            let _ = kill_process(pid, if still { Signal::STOP } else { Signal::CONT });
-        }
+        hold(self.pid(), still);
     }
 }

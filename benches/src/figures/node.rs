@@ -151,7 +151,7 @@ fn by_cat(lines: u64) -> Duration {
     cpu::pin(LOAD_CORE);
     let mut used = Duration::ZERO;
     while cat.try_wait().expect("cat").is_none() {
-        used = used.max(cpu::used(cat.id()));
+        used = used.max(cpu::used(cat.id()).total());
     }
     let _ = game.wait();
     used

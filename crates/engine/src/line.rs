@@ -4,19 +4,22 @@ use std::borrow::Cow;
 
 use vte::{Parser, Perform};
 
+/// The byte that the control characters from U+0080 on begin with, and some others, in UTF-8.
+const C1_FIRST_BYTE: u8 = 0xc2;
+
 /// A console line's bytes as text: carriage returns at its end are dropped (a terminal writes CR LF), invalid UTF-8 becomes
 /// U+FFFD, and everything else stays: colours, NUL, a carriage return in the middle.
 pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     let end = bytes.iter().rposition(|&byte| byte != b'\r').map_or(0, |last| last + 1);
     let bytes = bytes.get(..end).unwrap_or_default();
-    // Nearly all lines are whole, and checking that is much faster than looking for what is not.
+    // Nearly all of it is text, and whether it is takes a tenth of the time that looking for what is none does.
     str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// The text a person sees: without escape sequences and control characters, but with tabs. Borrowed when there is nothing to
 /// take away.
 pub fn strip_ansi(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_control) {
+    if !has_control(text) {
         return Cow::Borrowed(text);
     }
     let mut printed = Printed(String::with_capacity(text.len()));
@@ -37,7 +40,7 @@ pub fn echo_line(user: &str, command: &str) -> String {
 
 /// Control characters as pictures of themselves, so that no text of ours or of a user moves a cursor or breaks a line.
 fn harmless(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_control) {
+    if !has_control(text) {
         return Cow::Borrowed(text);
     }
     let shown = text.chars().map(|c| match c {
@@ -48,6 +51,15 @@ fn harmless(text: &str) -> Cow<'_, str> {
         c => c,
     });
     Cow::Owned(shown.collect())
+}
+
+/// Whether a character of a text is a control character.
+fn has_control(text: &str) -> bool {
+    // Every line of a search comes here. Sixteen bytes at a time are looked at for what begins one; only then it is looked what it is.
+    let may_begin_one = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f || byte == C1_FIRST_BYTE;
+    let may_have_one =
+        text.as_bytes().chunks(16).any(|some| some.iter().fold(false, |any, &byte| any | may_begin_one(byte)));
+    may_have_one && text.contains(is_control)
 }
 
 fn is_control(c: char) -> bool {
@@ -68,5 +80,29 @@ impl Perform for Printed {
         if byte == b'\t' {
             self.0.push('\t');
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_character_is_found_wherever_it_stands() {
+        let all = ('\0'..'\u{300}').chain(['\u{2028}', '\u{fffd}', '\u{1f600}']);
+        for c in all {
+            for before in [0, 1, 14, 15, 16, 17, 40] {
+                let text = format!("{}{c}{}", "x".repeat(before), "y".repeat(20));
+                assert_eq!(has_control(&text), text.contains(is_control), "{c:?} behind {before}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_becomes_some() {
+        assert_eq!(text(b"ab\r\r"), "ab");
+        assert_eq!(text("a\rß\r".as_bytes()), "a\rß");
+        assert_eq!(text(b"a\xffb\xc3\r"), "a\u{fffd}b\u{fffd}");
+        assert_eq!(text(b"\r"), "");
     }
 }

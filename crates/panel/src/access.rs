@@ -1,5 +1,7 @@
 //! Who may do what on a server: every permission decision of the HTTP API. No I/O.
 
+use std::sync::LazyLock;
+
 use wire::token::{grants, permission};
 
 use crate::store::servers::Status;
@@ -102,6 +104,13 @@ pub(crate) const CATALOGUE: &[Group] = &[
     ("activity", "The record of who did what.", &[("read", "Read the record.")]),
 ];
 
+/// Names of the catalogue but that of the console, which every token has: made once, as every token of an administrator or owner has
+/// all of them.
+static NAMED: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let all = CATALOGUE.iter().flat_map(|(group, _, keys)| keys.iter().map(move |(key, _)| format!("{group}.{key}")));
+    all.filter(|text| text != permission::CONNECT).collect()
+});
+
 /// Permissions only named here: what the HTTP API asks for.
 pub(crate) mod asked {
     pub(crate) const USER_READ: &str = "user.read";
@@ -158,9 +167,7 @@ impl Relation {
     pub(crate) fn token_permissions(&self) -> Vec<String> {
         let mut held = self.permissions();
         if held.iter().any(|text| text == permission::ALL) {
-            let named =
-                CATALOGUE.iter().flat_map(|(group, _, keys)| keys.iter().map(move |(key, _)| format!("{group}.{key}")));
-            held.extend(named.filter(|text| text != permission::CONNECT));
+            held.extend_from_slice(&NAMED);
         }
         held
     }

@@ -117,7 +117,7 @@ impl AppState {
     }
 
     /// The node of a server. Foreign keys make sure there is one.
-    pub(crate) async fn node_of(&self, server: &Server) -> Answer<Node> {
+    pub(crate) async fn node_of(&self, server: &Server) -> Answer<Arc<Node>> {
         self.store.node(server.node).await?.ok_or(Problem::NotFound)
     }
 
@@ -190,7 +190,7 @@ impl AppState {
         if let Ok(id) = Uuid::try_parse(text)
             && let Some(node) = self.store.node(id).await?
         {
-            return Ok(Some(node));
+            return Ok(Some(Arc::unwrap_or_clone(node)));
         }
         self.store.node_by_name(text).await
     }
@@ -208,7 +208,7 @@ impl AppState {
     }
 
     /// A server by uuid or by the first eight characters of it.
-    pub(crate) async fn find_server(&self, text: &str) -> Result<Option<Server>, StoreError> {
+    pub(crate) async fn find_server(&self, text: &str) -> Result<Option<Arc<Server>>, StoreError> {
         let text = text.to_ascii_lowercase();
         match text.len() {
             8 => self.store.server_by_short(&text).await,
@@ -221,13 +221,13 @@ impl AppState {
     }
 
     /// The same, or by number.
-    pub(crate) async fn find_server_or_number(&self, text: &str) -> Result<Option<Server>, StoreError> {
+    pub(crate) async fn find_server_or_number(&self, text: &str) -> Result<Option<Arc<Server>>, StoreError> {
         // Eight digits may be a short id; those win, as numbers that long take a while to come.
         if let Some(server) = self.find_server(text).await? {
             return Ok(Some(server));
         }
         match text.parse() {
-            Ok(number) => self.store.server_by_number(number).await,
+            Ok(number) => Ok(self.store.server_by_number(number).await?.map(Arc::new)),
             Err(_) => Ok(None),
         }
     }

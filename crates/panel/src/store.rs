@@ -11,6 +11,7 @@ mod fold;
 pub(crate) mod keys;
 pub(crate) mod nodes;
 pub(crate) mod outbox;
+mod recent;
 pub(crate) mod servers;
 pub(crate) mod sessions;
 pub(crate) mod subusers;
@@ -18,6 +19,7 @@ pub(crate) mod users;
 
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{
@@ -26,6 +28,7 @@ use sqlx::sqlite::{
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use change::{Change, Writer};
+use recent::Recent;
 
 use crate::clock;
 
@@ -113,6 +116,7 @@ pub(crate) type Result<T> = std::result::Result<T, StoreError>;
 pub(crate) struct Store {
     read: SqlitePool,
     write: Writer,
+    recent: Arc<Recent>,
 }
 
 impl Store {
@@ -132,6 +136,7 @@ impl Store {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 .connect_lazy_with(options),
             write,
+            recent: Arc::default(),
         };
         store.migrate().await?;
         Ok(store)

@@ -10,6 +10,8 @@ use crate::secret::{self, Secret};
 /// How far `nbf` lies before `iat`, as on stock panels.
 const NOT_BEFORE_S: i64 = 300;
 const UNIQUE_ID_CHARS: usize = 16;
+/// Room for a signature of 32 bytes, and the dots.
+const SIGNATURE_CHARS: usize = 48;
 
 /// The token could not be signed.
 #[derive(Debug, thiserror::Error)]
@@ -42,16 +44,16 @@ pub(crate) fn jti(user_number: u64, server: ServerId) -> String {
 
 impl Grant {
     /// The claims, with a new random `unique_id`.
-    pub(crate) fn claims(&self) -> Claims {
+    pub(crate) fn into_claims(self) -> Claims {
         Claims {
-            iss: self.issuer.clone(),
-            aud: vec![self.audience.clone()],
+            iss: self.issuer,
+            aud: vec![self.audience],
             jti: jti(self.user_number, self.server),
             iat: Some(self.issued_at),
             nbf: Some(self.issued_at - NOT_BEFORE_S),
             exp: Some(self.issued_at.saturating_add_unsigned(self.ttl_s)),
             server_uuid: self.server.to_string(),
-            permissions: self.permissions.clone(),
+            permissions: self.permissions,
             user_uuid: self.user.to_string(),
             user_id: Some(self.user_number),
             scope: SCOPE_WEBSOCKET.to_owned(),
@@ -74,24 +76,30 @@ pub(crate) fn sign(claims: &Claims, key: &Secret) -> Result<String, SignError> {
     let header = Header { typ: "JWT", alg: "HS256", jti: &claims.jti };
     let header = serde_json::to_vec(&header).map_err(|error| fail(&error))?;
     let payload = serde_json::to_vec(claims).map_err(|error| fail(&error))?;
-    let message = format!("{}.{}", base64url(&header), base64url(&payload));
+    let mut token = String::with_capacity((header.len() + payload.len()).div_ceil(3) * 4 + SIGNATURE_CHARS);
+    push_base64url(&mut token, &header);
+    token.push('.');
+    push_base64url(&mut token, &payload);
     let key = EncodingKey::from_secret(key.expose().as_bytes());
-    let signature = crypto::sign(message.as_bytes(), &key, Algorithm::HS256).map_err(|error| fail(&error))?;
-    Ok(format!("{message}.{signature}"))
+    let signature = crypto::sign(token.as_bytes(), &key, Algorithm::HS256).map_err(|error| fail(&error))?;
+    token.push('.');
+    token.push_str(&signature);
+    Ok(token)
 }
 
 /// Base64 for URLs, without padding.
-fn base64url(bytes: &[u8]) -> String {
+fn push_base64url(text: &mut String, bytes: &[u8]) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().enumerate().fold(0_u32, |bits, (i, byte)| bits | u32::from(*byte) << (16 - 8 * i));
-        for sextet in 0..=chunk.len() {
-            let index = usize::try_from(bits >> (18 - 6 * sextet) & 63).unwrap_or(0);
-            text.push(char::from(ALPHABET.get(index).copied().unwrap_or(b'A')));
-        }
+    let sextets = |[a, b, c]: [u8; 3]| {
+        let bits = u32::from(a) << 16 | u32::from(b) << 8 | u32::from(c);
+        [18, 12, 6, 0].map(|shift| char::from(ALPHABET[(bits >> shift & 63) as usize]))
+    };
+    let (whole, rest) = bytes.as_chunks::<3>();
+    text.extend(whole.iter().flat_map(|chunk| sextets(*chunk)));
+    if let Some(&first) = rest.first() {
+        let padded = [first, rest.get(1).copied().unwrap_or_default(), 0];
+        text.extend(sextets(padded).into_iter().take(rest.len() + 1));
     }
-    text
 }
 
 #[cfg(test)]
@@ -115,7 +123,7 @@ mod tests {
             ttl_s: 600,
             serial: 7,
         };
-        let claims = Claims { unique_id: "abcdefghijklmnop".into(), serial: None, ..grant.claims() };
+        let claims = Claims { unique_id: "abcdefghijklmnop".into(), serial: None, ..grant.into_claims() };
         assert_eq!(claims.jti, "8984d6bd7d9561313940b5045a3adb5bef228a2d6e7e5d0e357ab99bc8ce6a53");
         let token = sign(&claims, &Secret::new("k".repeat(64))).unwrap();
         assert!(token.starts_with("eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiIsImp0aSI6Ij"), "{token}");
@@ -135,7 +143,7 @@ mod tests {
             ttl_s: 600,
             serial: 7,
         };
-        let (one, two) = (grant.claims(), grant.claims());
+        let (one, two) = (grant.clone().into_claims(), grant.into_claims());
         assert_eq!(one.unique_id.len(), 16);
         assert_ne!(one.unique_id, two.unique_id);
         assert_eq!(one.jti, two.jti);
@@ -156,7 +164,7 @@ mod tests {
                 ttl_s: 600,
                 serial: 7,
             };
-            let claims = grant.claims();
+            let claims = grant.into_claims();
             let token = sign(&claims, &Secret::new("secret".into())).unwrap();
             let mut rules = jsonwebtoken::Validation::new(Algorithm::HS256);
             rules.validate_aud = false;

@@ -371,8 +371,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Admin {
 /// A caller at a server that they may see and that can be used now.
 pub(crate) struct AtServer {
     pub(crate) call: Arc<Call>,
-    pub(crate) server: Server,
-    pub(crate) node: Node,
+    pub(crate) server: Arc<Server>,
+    pub(crate) node: Arc<Node>,
     pub(crate) relation: Relation,
 }
 

@@ -1,5 +1,7 @@
 //! What nodes ask: `/api/remote` (protocol reference §9.1, §9.2).
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -89,7 +91,7 @@ async fn authenticate(app: &App, headers: &HeaderMap) -> Answer<Node> {
     }
 }
 
-async fn own_server(call: &NodeCall, id: &str) -> Answer<Server> {
+async fn own_server(call: &NodeCall, id: &str) -> Answer<Arc<Server>> {
     let server = call.app.find_server(id).await?.filter(|_| id.len() == 36).ok_or(Problem::NotFound)?;
     if server.node == call.node.uuid { Ok(server) } else { Err(Problem::NotFound) }
 }

@@ -61,7 +61,7 @@ fn grant(at: &AtServer) -> Answer<Json<Credentials>> {
         serial: call.serial,
         ttl_s: call.app.config.token_ttl_s,
     };
-    let token = token::sign(&grant.claims(), &at.node.token)?;
+    let token = token::sign(&grant.into_claims(), &at.node.token)?;
     let scheme = if node.secure { "wss" } else { "ws" };
     let socket = format!("{scheme}://{}:{}/api/servers/{}/ws", node.host, node.port, at.server.uuid);
     Ok(Json(Credentials { data: CredentialsData { token, socket } }))

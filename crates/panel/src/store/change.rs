@@ -6,6 +6,8 @@
 //! and then every later change stands in a transaction that nobody commits.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
@@ -21,18 +23,40 @@ pub(super) type Statement = Query<'static, Sqlite, SqliteArguments>;
 
 /// Hands out the connection that writes, to one change at a time.
 #[derive(Clone, Debug)]
-pub(super) struct Writer(SqlitePool);
+pub(super) struct Writer {
+    pool: SqlitePool,
+    /// Even while it is known that nothing is being written; larger after each change. Only who has the connection changes it.
+    moment: Arc<AtomicU64>,
+}
+
+/// A time in which nothing was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moment(u64);
 
 impl Writer {
     /// Connects once, so that a file that cannot be written is found at the start.
     pub(super) async fn connect(options: SqliteConnectOptions) -> Result<Self> {
         let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
-        Ok(Self(pool.connect_with(options).await?))
+        Ok(Self { pool: pool.connect_with(options).await?, moment: Arc::default() })
+    }
+
+    /// The present, unless something is being written, or what came of the last change is unknown: that was dropped, or failed,
+    /// while it was made to count. Two equal ones have nothing written between them.
+    pub(super) fn moment(&self) -> Option<Moment> {
+        let moment = self.moment.load(Ordering::SeqCst);
+        moment.is_multiple_of(2).then_some(Moment(moment))
+    }
+
+    /// The connection, in its turn.
+    async fn take(&self, stage: Stage) -> std::result::Result<Change, sqlx::Error> {
+        let connection = self.pool.acquire().await?;
+        self.moment.fetch_or(1, Ordering::SeqCst);
+        Ok(Change { connection, stage, moment: self.moment.clone() })
     }
 
     /// Begins a change; what is done in it counts when it is committed.
     pub(super) async fn begin(&self) -> Result<Change> {
-        let mut change = Change { connection: self.0.acquire().await?, is_committed: false };
+        let mut change = self.take(Stage::Open).await?;
         // The lock is taken now: a change that began by reading could not wait for another process any more.
         change.execute("BEGIN IMMEDIATE").await?;
         Ok(change)
@@ -40,16 +64,16 @@ impl Writer {
 
     /// A change of one statement that returns no rows. Its error is sqlx's, so that callers can tell what is taken.
     pub(super) async fn execute(&self, statement: Statement) -> std::result::Result<SqliteQueryResult, sqlx::Error> {
-        let mut change = Change { connection: self.0.acquire().await?, is_committed: false };
+        // It counts by itself, as there is no BEGIN.
+        let mut change = self.take(Stage::Ending).await?;
         let done = statement.execute(&mut *change).await?;
-        // By itself, as there was no BEGIN.
-        change.is_committed = true;
+        change.stage = Stage::Committed;
         Ok(done)
     }
 
     /// Ends the connection.
     pub(super) async fn close(&self) {
-        self.0.close().await;
+        self.pool.close().await;
     }
 }
 
@@ -57,7 +81,19 @@ impl Writer {
 #[derive(Debug)]
 pub(super) struct Change {
     connection: PoolConnection<Sqlite>,
-    is_committed: bool,
+    stage: Stage,
+    moment: Arc<AtomicU64>,
+}
+
+/// How far a change is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing of it counts.
+    Open,
+    /// It is being made to count: it may or may not.
+    Ending,
+    /// It counts.
+    Committed,
 }
 
 impl Change {
@@ -69,8 +105,9 @@ impl Change {
 
     /// Makes it count: when this has returned, it is on the disk.
     pub(super) async fn commit(mut self) -> Result<()> {
+        self.stage = Stage::Ending;
         self.connection.execute("COMMIT").await?;
-        self.is_committed = true;
+        self.stage = Stage::Committed;
         Ok(())
     }
 }
@@ -90,8 +127,12 @@ impl DerefMut for Change {
 
 impl Drop for Change {
     fn drop(&mut self) {
-        if !self.is_committed {
+        if self.stage != Stage::Committed {
             self.connection.close_on_drop();
+        }
+        // In doubt until the next change, which gets a connection only when this one is closed.
+        if self.stage != Stage::Ending {
+            self.moment.fetch_add(1, Ordering::SeqCst);
         }
     }
 }

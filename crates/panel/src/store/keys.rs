@@ -80,12 +80,14 @@ fn read(row: &SqliteRow) -> Result<ApiKey> {
 impl Store {
     /// The key with this identifier, if the secret is right.
     pub(crate) async fn key(&self, identifier: &str, secret: &str) -> Result<Option<ApiKey>> {
-        let row = sqlx::query::<Sqlite>("SELECT * FROM api_keys WHERE identifier = $1")
-            .bind(identifier.to_owned())
-            .fetch_optional(&self.read)
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        if secret::digest_is(secret, &row.text("secret_hash")?) { read(&row).map(Some) } else { Ok(None) }
+        let ask = async {
+            let query =
+                sqlx::query::<Sqlite>("SELECT * FROM api_keys WHERE identifier = $1").bind(identifier.to_owned());
+            let Some(row) = query.fetch_optional(&self.read).await? else { return Ok(None) };
+            Ok(Some((read(&row)?, row.text("secret_hash")?)))
+        };
+        let known = self.recent.keys.row(&self.write, identifier.to_owned(), ask).await?;
+        Ok(known.and_then(|(key, digest)| secret::digest_is(secret, &digest).then_some(key)))
     }
 
     /// Makes a key; the second value is its secret, which is nowhere else.

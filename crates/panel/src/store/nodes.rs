@@ -1,6 +1,7 @@
 //! Machines with a daemon.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use sqlx::Sqlite;
 use sqlx::sqlite::SqliteRow;
@@ -77,9 +78,12 @@ fn read(row: &SqliteRow) -> Result<Node> {
 
 impl Store {
     /// By uuid.
-    pub(crate) async fn node(&self, id: Uuid) -> Result<Option<Node>> {
-        let query = sqlx::query::<Sqlite>("SELECT * FROM nodes WHERE uuid = $1").bind(id.to_string());
-        query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
+    pub(crate) async fn node(&self, id: Uuid) -> Result<Option<Arc<Node>>> {
+        let ask = async {
+            let query = sqlx::query::<Sqlite>("SELECT * FROM nodes WHERE uuid = $1").bind(id.to_string());
+            query.fetch_optional(&self.read).await?.map(|row| read(&row).map(Arc::new)).transpose()
+        };
+        self.recent.nodes.row(&self.write, id, ask).await
     }
 
     /// By number.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use sqlx::Sqlite;
 use sqlx::sqlite::SqliteRow;
@@ -242,15 +243,21 @@ async fn write_back(tx: &mut Change, server: &Server) -> Result<()> {
 
 impl Store {
     /// By uuid.
-    pub(crate) async fn server(&self, id: ServerId) -> Result<Option<Server>> {
-        let query = sqlx::query::<Sqlite>("SELECT * FROM servers WHERE uuid = $1").bind(id.to_string());
-        query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
+    pub(crate) async fn server(&self, id: ServerId) -> Result<Option<Arc<Server>>> {
+        let ask = async {
+            let query = sqlx::query::<Sqlite>("SELECT * FROM servers WHERE uuid = $1").bind(id.to_string());
+            query.fetch_optional(&self.read).await?.map(|row| read(&row).map(Arc::new)).transpose()
+        };
+        self.recent.servers.row(&self.write, id, ask).await
     }
 
     /// By the first eight characters of its uuid.
-    pub(crate) async fn server_by_short(&self, short: &str) -> Result<Option<Server>> {
-        let query = sqlx::query::<Sqlite>("SELECT * FROM servers WHERE short = $1").bind(short.to_owned());
-        query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
+    pub(crate) async fn server_by_short(&self, short: &str) -> Result<Option<Arc<Server>>> {
+        let ask = async {
+            let query = sqlx::query::<Sqlite>("SELECT * FROM servers WHERE short = $1").bind(short.to_owned());
+            query.fetch_optional(&self.read).await?.map(|row| read(&row).map(Arc::new)).transpose()
+        };
+        self.recent.short_servers.row(&self.write, short.to_owned(), ask).await
     }
 
     /// By number.

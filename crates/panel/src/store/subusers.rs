@@ -42,10 +42,13 @@ fn read(row: &SqliteRow) -> Result<Subuser> {
 impl Store {
     /// Somebody's rights on a server, if they were given any.
     pub(crate) async fn subuser(&self, server: ServerId, user: UserId) -> Result<Option<Subuser>> {
-        let query = sqlx::query::<Sqlite>("SELECT * FROM subusers WHERE server_uuid = $1 AND user_uuid = $2")
-            .bind(server.to_string())
-            .bind(user.to_string());
-        query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
+        let ask = async {
+            let query = sqlx::query::<Sqlite>("SELECT * FROM subusers WHERE server_uuid = $1 AND user_uuid = $2")
+                .bind(server.to_string())
+                .bind(user.to_string());
+            query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
+        };
+        self.recent.subusers.row(&self.write, (server, user), ask).await
     }
 
     /// What somebody was given on some servers, by server.

@@ -113,8 +113,11 @@ impl Store {
 
     /// By uuid.
     pub(crate) async fn user(&self, id: UserId) -> Result<Option<User>> {
-        let query = sqlx::query::<Sqlite>("SELECT * FROM users WHERE uuid = $1").bind(id.to_string());
-        query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
+        let ask = async {
+            let query = sqlx::query::<Sqlite>("SELECT * FROM users WHERE uuid = $1").bind(id.to_string());
+            query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
+        };
+        self.recent.users.row(&self.write, id, ask).await
     }
 
     /// Those of some people who there are.

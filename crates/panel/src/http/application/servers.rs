@@ -1,5 +1,7 @@
 //! Game servers, for administrators.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::OriginalUri;
 use axum::http::StatusCode;
@@ -275,7 +277,7 @@ pub(crate) async fn force_delete(admin: Admin, path: Path<String>) -> Answer<Sta
 }
 
 async fn find(call: &Call, id: &str) -> Answer<Server> {
-    call.app.find_server_or_number(id).await?.ok_or(Problem::NotFound)
+    call.app.find_server_or_number(id).await?.map(Arc::unwrap_or_clone).ok_or(Problem::NotFound)
 }
 
 /// The `user` member as a person, if it is there.
