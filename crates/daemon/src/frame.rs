@@ -13,9 +13,11 @@ pub(crate) fn text(payload: String) -> Bytes {
 }
 
 /// Appends a message of text.
-pub(crate) fn push_text(bytes: &mut Vec<u8>, payload: String) {
+pub(crate) fn push_text(bytes: &mut Vec<u8>, payload: &str) {
+    let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
     // A vector takes everything.
-    let _ = Frame::message(payload, OpCode::Data(Data::Text), true).format(bytes);
+    let _ = header.format(payload.len() as u64, bytes);
+    bytes.extend_from_slice(payload.as_bytes());
 }
 
 /// A question whether the other side is there.
@@ -64,6 +66,16 @@ mod tests {
             begin += frame.len();
         }
         assert_eq!(end_of(&all, all.len()), all.len());
+    }
+
+    #[test]
+    fn what_is_appended_is_the_same_frame() {
+        for length in [0, 1, 125, 126, 65_535, 65_536] {
+            let payload = "x".repeat(length);
+            let mut bytes = Vec::new();
+            push_text(&mut bytes, &payload);
+            assert_eq!(bytes, text(payload));
+        }
     }
 
     #[test]

@@ -135,12 +135,12 @@ impl Line {
 
     /// Appends the frame for the plain protocol, head and all.
     pub(crate) fn push_frame(&self, bytes: &mut Vec<u8>) {
-        frame::push_text(bytes, console_output_frame(&self.text()));
+        frame::push_text(bytes, &console_output_frame(&self.text()));
     }
 
     /// Appends the frame for the protocol with numbers.
     pub(crate) fn push_numbered(&self, bytes: &mut Vec<u8>) {
-        frame::push_text(bytes, self.numbered_text());
+        frame::push_text(bytes, &self.numbered_text());
     }
 
     fn numbered_text(&self) -> String {
@@ -170,11 +170,17 @@ impl Line {
     }
 }
 
-/// How long a text is in JSON.
+/// How long a text is in JSON, where control characters are written as `\u001b`.
 fn escaped_bytes(text: &str) -> usize {
-    let escaped = text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
-    let control = text.bytes().filter(|byte| *byte < 0x20).count();
-    text.len() + escaped + 5 * control
+    let is_special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+    let special = |some: &[u8]| some.iter().fold(false, |any, &byte| any | is_special(byte));
+    // Every line that is printed comes here. Sixteen bytes at a time are looked at; only where something is to be escaped, each of them.
+    let more = text.as_bytes().chunks(16).filter(|some| special(some)).flatten().map(|byte| match byte {
+        b'"' | b'\\' => 1,
+        0..b' ' => 5,
+        _ => 0,
+    });
+    text.len() + more.sum::<usize>()
 }
 
 #[cfg(test)]
@@ -183,6 +189,15 @@ mod tests {
 
     fn app() -> Arc<str> {
         Arc::from("Test")
+    }
+
+    #[test]
+    fn a_text_is_as_long_as_it_is_in_json() {
+        let long = format!("{}\"{}\u{1b}[1m\\{}", "x".repeat(15), "y".repeat(16), "z".repeat(40));
+        for text in ["", "plain", "\u{1b}[1m", "\"\\\u{1}", "ß\u{7f}€", &long] {
+            let json = serde_json::to_string(text).unwrap_or_default();
+            assert_eq!(escaped_bytes(text), json.len() - 2, "{text:?}");
+        }
     }
 
     #[test]

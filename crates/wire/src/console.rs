@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::numbered::document;
 
+/// What a frame has beside its text: names, braces, and the members of a line with a number.
+const FRAME_BYTES: usize = 128;
+
 /// Names of the events a client sends.
 pub mod client {
     /// Authenticate, or renew.
@@ -222,8 +225,16 @@ pub fn frame(event: &str, arg: Option<&str>, always_args: bool) -> String {
             out.end()
         }
     }
-    // Strings and lists of strings always have a JSON form.
-    serde_json::to_string(&Frame { event, arg, always_args }).unwrap_or_default()
+    json(arg.map_or(0, str::len), &Frame { event, arg, always_args })
+}
+
+/// A document in JSON that is about as long as a text in it; strings, numbers and lists of them always have a JSON form.
+pub(crate) fn json(text_bytes: usize, document: &impl Serialize) -> String {
+    let mut bytes = Vec::with_capacity(text_bytes + FRAME_BYTES);
+    if serde_json::to_writer(&mut bytes, document).is_err() {
+        return String::new();
+    }
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 /// A message as a client of ours reads it: any event name, arguments as sent.

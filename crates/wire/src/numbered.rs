@@ -131,7 +131,7 @@ pub fn frame(event: &str, arg: &str, members: &impl Serialize) -> String {
         members: &'a T,
     }
     // Strings and structs of numbers and strings always have a JSON form.
-    serde_json::to_string(&Frame { event, args: [arg], members }).unwrap_or_default()
+    crate::console::json(arg.len(), &Frame { event, args: [arg], members })
 }
 
 /// A frame of a line.
