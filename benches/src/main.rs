@@ -102,8 +102,9 @@ fn main() -> ExitCode {
         rows.extend(measured);
     }
     println!("{}", table::table(&rows));
-    let missed = rows.iter().filter(|row| row.is_missed()).count();
-    println!("{} figures, {missed} goals missed", rows.len());
-    // A goal is something to work on. In the short form nothing is fast enough to say anything.
-    ExitCode::SUCCESS
+    let count = |what: fn(&table::Row) -> bool| rows.iter().filter(|row| what(row)).count();
+    let (missed, broken) = (count(table::Row::is_missed), count(table::Row::is_broken));
+    println!("{} figures, {missed} goals missed, {broken} broken", rows.len());
+    // A goal is something to work on, and in the short form nothing is fast enough to say anything; a lost line is neither.
+    if broken > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

@@ -10,6 +10,7 @@ pub(crate) struct Row {
     limit: String,
     goal: String,
     reached: Option<bool>,
+    is_broken: bool,
     note: String,
 }
 
@@ -31,12 +32,23 @@ impl Row {
         self
     }
 
+    /// What has to be so on any machine and in any build, however slow: nothing lost, nothing many times as large.
+    pub(crate) fn must(mut self, holds: bool) -> Self {
+        self.is_broken |= !holds;
+        self
+    }
+
     pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
         if !self.note.is_empty() {
             self.note.push_str("; ");
         }
         self.note.push_str(&note.into());
         self
+    }
+
+    /// Whether something is wrong, and not only slow.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken
     }
 
     /// Whether a goal was missed.
@@ -52,6 +64,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
     table.set_header(["figure", "ours", "beside us", "goal", "", "note"]);
     for row in rows {
         let reached = match row.reached {
+            _ if row.is_broken => "BROKEN",
             None => "",
             Some(true) => "reached",
             Some(false) => "missed",

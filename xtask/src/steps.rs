@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the steps, how each is run, and the summary.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -29,7 +30,7 @@ struct Step {
 
 /// The order is cheap first, so that a slip is found early. The tests come late: a short run of the fuzz targets finds
 /// broken decoders with less to read. What is left to say of faults stands on all of it.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step { name: "fmt", what: "the layout of the code", run: fmt },
     Step { name: "tidy", what: "the house rules", run: |_| tidy::run().map(Outcome::from_success) },
     Step { name: "clippy", what: "warnings of the compiler and clippy, denied", run: clippy },
@@ -39,6 +40,7 @@ const STEPS: [Step; 10] = [
     Step { name: "web", what: "the web interface: types, unit tests, sizes, a browser", run: web },
     Step { name: "fuzz", what: "a short run of every fuzz target", run: |_| fuzz::run() },
     Step { name: "test", what: "every test, real games among them", run: test },
+    Step { name: "bench", what: "nothing lost under many viewers, and none of them grown large", run: |_| bench() },
     Step { name: "torture", what: "the promises under faults, in their short form", run: |_| torture::short() },
 ];
 
@@ -158,6 +160,12 @@ fn test(options: &Options) -> Result<Outcome> {
         println!("SKIP {line}");
     }
     Ok(outcome)
+}
+
+/// Figures of an unoptimised program say nothing; what must hold in any build holds in this one.
+fn bench() -> Result<Outcome> {
+    let arguments = ["--short", "paced", "flood", "pressure", "memory", "stuck"].map(OsString::from);
+    torture::with_program("bench", "debug", &arguments)
 }
 
 /// The web interface by itself, its browser tests against a scripted panel. Against the real one they run among the tests.

@@ -27,8 +27,13 @@ pub(crate) fn short() -> Result<Outcome> {
 }
 
 fn torture(profile: &str, arguments: &[OsString]) -> Result<Outcome> {
+    with_program("torture", profile, arguments)
+}
+
+/// Builds the program and one that puts it to the test, and runs the latter.
+pub(crate) fn with_program(tester: &str, profile: &str, arguments: &[OsString]) -> Result<Outcome> {
     let mut build = cargo();
-    build.args(["build", "--locked", "--package", "quarterdeck", "--package", "torture", "--bins"]);
+    build.args(["build", "--locked", "--package", "quarterdeck", "--package", tester, "--bins"]);
     if profile == "release" {
         build.arg("--release");
     }
@@ -36,6 +41,6 @@ fn torture(profile: &str, arguments: &[OsString]) -> Result<Outcome> {
         return Ok(Outcome::Failed);
     }
     let programs = target_dir()?.join(profile);
-    let mut torture = Command::new(programs.join("torture"));
-    succeeds(torture.args(arguments).env("QUARTERDECK_BIN", programs.join("quarterdeck")))
+    let mut tester = Command::new(programs.join(tester));
+    succeeds(tester.args(arguments).env("QUARTERDECK_BIN", programs.join("quarterdeck")))
 }

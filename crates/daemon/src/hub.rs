@@ -136,6 +136,11 @@ impl Hub {
         Read::Lines(Lines::of(&ring.block(from, bytes_max), from, bytes_max))
     }
 
+    /// Holds no lines ready that nobody else holds.
+    pub(crate) fn rest(&self) {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).newest = None;
+    }
+
     /// Records a state change for everybody.
     pub(crate) fn set_state(&self, state: State) {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,6 +228,10 @@ mod tests {
         drop((first, second));
         assert!(gone.upgrade().is_none());
         assert_eq!(read(0).len(), usize::try_from(end).unwrap());
+        let gone = Arc::downgrade(read(0).block());
+        assert!(gone.upgrade().is_some(), "the newest is kept for whoever comes next");
+        hub.rest();
+        assert!(gone.upgrade().is_none());
     }
 
     #[test]

@@ -480,7 +480,9 @@ impl Connection {
         let limit = self.node.config.write_timeout;
         // A last try: it may have been us who stood still.
         let is_over = self.outgoing.stalls_at(limit) <= Instant::now() && {
-            let _ = self.outgoing.write_now(self.transport.stream());
+            if self.outgoing.write_now(self.transport.stream()).is_ok() {
+                self.sent_at = Instant::now();
+            }
             !self.outgoing.is_empty() && self.outgoing.stalls_at(limit) <= Instant::now()
         };
         if is_over { ControlFlow::Break(Some(CloseReason::TooSlow)) } else { ControlFlow::Continue(()) }

@@ -264,6 +264,7 @@ pub(super) async fn walk(server: Server, always_args: bool) {
     let mut is_behind = true;
     loop {
         if fanout.is_over() {
+            hub.rest();
             return;
         }
         if is_behind {
@@ -289,7 +290,7 @@ pub(super) async fn walk(server: Server, always_args: bool) {
         tokio::select! {
             biased;
             Ok(()) = changed.changed() => rouse(fanout, hub).await,
-            () = reaches(&mut head, done.next()) => is_behind = true,
+            // In front of the lines, of which there may always be more.
             Ok(()) = stats.changed() => {
                 let sample = *stats.borrow_and_update();
                 // The sample of an end comes behind the end, which connections tell themselves.
@@ -297,6 +298,7 @@ pub(super) async fn walk(server: Server, always_args: bool) {
                     .then(|| frame::text(Event::Stats(sample_text(&sample)).frame(always_args)));
                 samples(fanout, hub, sample, frame.as_ref()).await;
             }
+            () = reaches(&mut head, done.next()) => is_behind = true,
             () = fanout.deserted.notified() => {}
         }
     }

@@ -56,9 +56,11 @@ impl Writer {
 
     /// Begins a change; what is done in it counts when it is committed.
     pub(super) async fn begin(&self) -> Result<Change> {
-        let mut change = self.take(Stage::Open).await?;
+        // In doubt as before until the lock is ours, which shows that whoever wrote before has ended.
+        let mut change = self.take(Stage::Ending).await?;
         // The lock is taken now: a change that began by reading could not wait for another process any more.
         change.execute("BEGIN IMMEDIATE").await?;
+        change.stage = Stage::Open;
         Ok(change)
     }
 
@@ -130,7 +132,7 @@ impl Drop for Change {
         if self.stage != Stage::Committed {
             self.connection.close_on_drop();
         }
-        // In doubt until the next change, which gets a connection only when this one is closed.
+        // In doubt until the next change, which gets a connection only when this one is closed or was given up.
         if self.stage != Stage::Ending {
             self.moment.fetch_add(1, Ordering::SeqCst);
         }
