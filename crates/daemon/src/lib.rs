@@ -1,7 +1,7 @@
 //! Runs on each node: supervises game servers and serves their consoles.
 //!
 //! The path of a **line**: the shim writes it to the log and rings (`runtime/link`), `server/actor` has `log` read
-//! the new bytes and asks the engine whether the game is ready, `hub` keeps the newest lines, each encoded once, and every
+//! the new bytes and asks the engine whether the game is ready, `hub` keeps the newest lines, encoded once for all, and every
 //! cursor (`console`) in `socket` copies its batch to its viewer.
 //!
 //! The path of a **command**: `socket` gives the frame to `engine::session`, which allows it or not; the handle in `server`

@@ -1,6 +1,6 @@
 //! One connection below its session: the socket itself, and what the other side says, decoded by the WebSocket library.
 //!
-//! What is sent needs no library: frames are made once for all viewers (`frame`, `line`) and go to the kernel as they are
+//! What is sent needs no library: frames are made once for all viewers (`console/block`) and go to the kernel as they are
 //! (`outgoing`). What the library answers by itself, pongs and the echo of a close, comes out of [`Transport::replies`], to be put
 //! between two of those frames.
 
