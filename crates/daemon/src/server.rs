@@ -451,6 +451,8 @@ impl Server {
             utilization: *self.0.stats.borrow(),
             configuration: serde_json::to_value(&status.definition.settings).unwrap_or_default(),
             quarterdeck: Some(Extra {
+                runtime: None,
+                installing: false,
                 pid: status.pid,
                 next_line: self.0.console.hub().next().0,
                 isolation: status.isolation,

@@ -66,6 +66,7 @@ impl Template {
             console: self.console,
             success_exit: self.success_exit.clone(),
             files: self.files.clone(),
+            configs: Vec::new(),
         }
     }
 

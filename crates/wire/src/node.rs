@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::{ServerId, UserId};
+use crate::remote::RuntimeKind;
 use crate::server::{PowerAction, State, Stats};
 
 /// Ours: with whose rights the panel asks for lines as they come, as a uuid, so that the node ends the answer with them.
@@ -41,6 +42,32 @@ pub struct SystemInfo {
     /// By how much the panel's clock is ahead of the node's (negative: behind), in milliseconds, once the panel has answered; ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub panel_clock_ahead_ms: Option<i64>,
+    /// What runs containers; absent on nodes that are set to have none, and on others; ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineReport>,
+    /// Programs that games need and this machine has, such as `java:17`, `dotnet:8`, `mono`, `node:20`, `python:3`, `steamcmd`,
+    /// `wine`; a number is the major version; ours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<String>,
+}
+
+/// Docker or Podman, as a node sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineReport {
+    /// Where it is asked, such as `/var/run/docker.sock`.
+    pub endpoint: String,
+    /// `Docker` or `Podman`; empty when it does not answer.
+    #[serde(default)]
+    pub name: String,
+    /// Its version; empty when it does not answer.
+    #[serde(default)]
+    pub version: String,
+    /// Why no container can be run, and what to do; none when one can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What is to be known though it runs, such as that its restart stops all containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// `GET /api/system?v=2`.
@@ -149,6 +176,12 @@ pub struct ServerDetails {
 /// What our node adds to [`ServerDetails`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extra {
+    /// What runs it, or would.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeKind>,
+    /// Whether it is being installed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub installing: bool,
     /// Process id of the game, when there is one.
     pub pid: Option<u32>,
     /// The number the next console line will get.

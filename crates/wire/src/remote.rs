@@ -82,6 +82,41 @@ pub struct Settings {
     /// Addresses.
     #[serde(default)]
     pub allocations: Allocations,
+    /// Whether an installation leaves out the egg's script.
+    #[serde(default)]
+    pub skip_egg_scripts: bool,
+    /// Folders of the node that are there in its container, too.
+    #[serde(default, deserialize_with = "null_default")]
+    pub mounts: Vec<Mount>,
+    /// Labels of its container, besides the node's own.
+    #[serde(default, deserialize_with = "loose_map", skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// What it was made from.
+    #[serde(default, deserialize_with = "null_default")]
+    pub egg: EggReference,
+}
+
+/// A folder of the node, in a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// On the node; absolute.
+    pub source: String,
+    /// In the container; absolute.
+    pub target: String,
+    /// Not to be written to.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// The egg of a server, as far as nodes care.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EggReference {
+    /// Its uuid; empty when there is none.
+    #[serde(default, deserialize_with = "null_default")]
+    pub id: String,
+    /// Files, as patterns of gitignore, that its users may neither open nor change.
+    #[serde(default, deserialize_with = "null_default")]
+    pub file_denylist: Vec<String>,
 }
 
 /// Name and description.
@@ -135,9 +170,22 @@ impl Default for Build {
 /// The container image.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
-    /// Image reference; empty for a plain process.
-    #[serde(default)]
+    /// Image reference; empty for a plain process. With `~` in front it is the node's own, never pulled.
+    #[serde(default, deserialize_with = "null_default")]
     pub image: String,
+    /// Where the game runs; ours. Absent: in a container if there is an image and the node has an engine for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeKind>,
+}
+
+/// What runs a game.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RuntimeKind {
+    /// A process of the node's machine.
+    Process,
+    /// A container of Docker's, or of Podman's.
+    Docker,
 }
 
 /// Addresses a server listens on.
@@ -149,6 +197,9 @@ pub struct Allocations {
     /// All, by address.
     #[serde(default, deserialize_with = "loose_ports")]
     pub mappings: BTreeMap<String, Vec<u16>>,
+    /// Whether what a container sends to others has the main address as its sender.
+    #[serde(default)]
+    pub force_outgoing_ip: bool,
 }
 
 /// One address.
@@ -180,6 +231,88 @@ pub struct ProcessConfiguration {
     /// Files written into the server's directory before each start, by relative path, unless they exist; ours.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, String>,
+    /// What is set in the game's own configuration before each start.
+    #[serde(default, deserialize_with = "null_default")]
+    pub configs: Vec<ConfigFile>,
+}
+
+/// A configuration file of a game, and what is set in it before each start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigFile {
+    /// Path in the server's files.
+    pub file: String,
+    /// How it is written.
+    pub parser: ConfigParser,
+    /// What is set, in this order.
+    #[serde(default, deserialize_with = "null_default")]
+    pub replace: Vec<Replacement>,
+}
+
+/// How a configuration file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ConfigParser {
+    /// Lines; one that begins with the key is replaced as a whole.
+    File,
+    /// YAML.
+    #[serde(alias = "yml")]
+    Yaml,
+    /// Java properties.
+    Properties,
+    /// INI.
+    Ini,
+    /// JSON.
+    Json,
+    /// XML.
+    Xml,
+    /// One that we do not know; the file is left alone, and the console says so.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One value in a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replacement {
+    /// Which: the path of a value, or how a line begins.
+    #[serde(rename = "match")]
+    pub key: String,
+    /// Only where it has this value now, or one that matches what stands behind `regex:`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_value: Option<String>,
+    /// The new value, any JSON; texts may have `{{config.x.y}}` in them, which is for the node to fill in.
+    #[serde(default)]
+    pub replace_with: serde_json::Value,
+}
+
+/// `GET /api/remote/servers/{uuid}/install`: how the files of a server come to be.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstallScript {
+    /// Image that the script runs in.
+    #[serde(default, deserialize_with = "null_default")]
+    pub container_image: String,
+    /// Program that gets the script's path, such as `bash`.
+    #[serde(default, deserialize_with = "null_default")]
+    pub entrypoint: String,
+    /// The script; empty if there is nothing to do.
+    #[serde(default, deserialize_with = "null_default")]
+    pub script: String,
+}
+
+/// Scripts are long, and none of anybody's business in a log.
+impl std::fmt::Debug for InstallScript {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InstallScript").field("container_image", &self.container_image).finish_non_exhaustive()
+    }
+}
+
+/// `POST /api/remote/servers/{uuid}/install`: an installation has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstallReport {
+    /// How.
+    pub successful: bool,
+    /// Whether it was not the first one.
+    #[serde(default)]
+    pub reinstall: bool,
 }
 
 /// How `running` is found.

@@ -10,10 +10,11 @@ use crate::workspace::cargo;
 ///
 /// `cli -> {daemon, panel, web} -> engine -> wire` and `{shim, daemon} -> spool`; nobody links the shim, and daemon and
 /// panel never know of each other: between them there is only HTTP.
-const MAY_DEPEND: [(&str, &[&str]); 13] = [
-    ("quarterdeck", &["daemon", "engine", "fakegame", "panel", "web", "wire"]),
-    ("daemon", &["engine", "spool", "wire"]),
-    ("panel", &["engine", "wire"]),
+const MAY_DEPEND: [(&str, &[&str]); 14] = [
+    ("quarterdeck", &["daemon", "egg", "engine", "fakegame", "panel", "web", "wire"]),
+    ("daemon", &["egg", "engine", "spool", "wire"]),
+    ("panel", &["egg", "engine", "wire"]),
+    ("egg", &["wire"]),
     ("web", &[]),
     ("engine", &["wire"]),
     ("wire", &[]),

@@ -21,6 +21,8 @@ pub(super) fn info(node: &Node) -> SystemInfo {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         isolation: Some(node.ladder.of_machine(&node.machine)),
         panel_clock_ahead_ms: node.time.read().skew_ms,
+        engine: None,
+        programs: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use wire::remote::{Allocation as Address, Allocations, Container, Definition, Meta, Settings};
+use wire::remote::{Allocation as Address, Allocations, Container, Definition, EggReference, Meta, Settings};
 
 use crate::store::allocations::Allocation;
 use crate::store::servers::{Server, Status};
@@ -19,8 +19,12 @@ pub(crate) fn definition(server: &Server, allocations: &[Allocation]) -> Definit
             invocation: server.invocation.clone(),
             crash_detection_enabled: server.crash_detection,
             build: server.build.clone(),
-            container: Container { image: server.image.clone() },
+            container: Container { image: server.image.clone(), runtime: None },
             allocations: addresses(allocations),
+            skip_egg_scripts: false,
+            mounts: Vec::new(),
+            labels: BTreeMap::new(),
+            egg: EggReference::default(),
         },
         process_configuration: server.process.clone(),
     }
@@ -77,5 +81,5 @@ fn addresses(allocations: &[Allocation]) -> Allocations {
         mappings.entry(allocation.ip.clone()).or_default().push(allocation.port);
     }
     let default = allocations.first().map(|main| Address { ip: main.ip.clone(), port: main.port });
-    Allocations { default: default.unwrap_or_default(), mappings }
+    Allocations { default: default.unwrap_or_default(), mappings, force_outgoing_ip: false }
 }

@@ -100,6 +100,7 @@ fn process_of(new: &NewServer, template: Option<&Template>) -> ProcessConfigurat
         console: new.console.unwrap_or(base.console),
         success_exit: new.success_exit.clone().unwrap_or(base.success_exit),
         files,
+        configs: base.configs,
     }
 }
 
