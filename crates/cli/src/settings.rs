@@ -1,5 +1,7 @@
 //! Settings of the serving commands: arguments over `<data>/quarterdeck.toml` over defaults, and how panel and node get them.
 
+mod containers;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use serde::{Deserialize, Deserializer, de};
 use crate::args::host::{LogFormat, PanelSettings, Serve, parse_net};
 use crate::fault::Fault;
 use crate::folder::read_if_there;
+
+use self::containers::Containers;
 
 /// Where we listen when nobody says otherwise: this machine only.
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -80,6 +84,7 @@ struct Written {
     unauthenticated_per_address_max: Option<usize>,
     inbound: Inbound,
     isolation: Isolation,
+    containers: Containers,
 }
 
 /// What keeps games apart.
@@ -196,6 +201,7 @@ impl Settings {
         set(&mut isolation.uid_first, written.isolation.uid_first);
         set(&mut isolation.uid_count, written.isolation.uid_count);
         set(&mut isolation.readable, written.isolation.readable);
+        written.containers.apply(&mut config.containers);
         let (rates, limits) = (written.inbound, &mut config.session.limits);
         for (rate, limit) in [
             (rates.all, &mut limits.global),
@@ -250,6 +256,7 @@ impl Written {
             return Err(format!("app_name must be 1 to {APP_NAME_CHARS_MAX} characters that can be printed"));
         }
         self.isolation.check()?;
+        self.containers.check()?;
         for text in self.allowed_origins.iter().flatten() {
             if text != "*" && origin(text).as_ref() != Some(text) {
                 return Err(format!(

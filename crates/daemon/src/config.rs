@@ -1,6 +1,7 @@
 //! Settings of a node. Every limit is here or a constant beside the code it bounds; ARCHITECTURE.md lists them all.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -64,6 +65,50 @@ pub struct Config {
     pub stop_grace: Duration,
     /// What keeps games apart.
     pub isolation: IsolationSettings,
+    /// What runs containers.
+    pub containers: ContainerSettings,
+}
+
+/// Whether games of this node run in containers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Containers {
+    /// Those that have an image, where there is an engine.
+    #[default]
+    Auto,
+    /// Those that have an image; without an engine they do not start.
+    On,
+    /// None.
+    Off,
+}
+
+/// What runs containers, and what all of them have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerSettings {
+    /// Whether there are any.
+    pub mode: Containers,
+    /// The engine's socket; none: the first one of the usual places.
+    pub socket: Option<PathBuf>,
+    /// Addresses for the networks of servers: each gets a part of 8. IPv4.
+    pub subnet: (Ipv4Addr, u8),
+    /// Name servers; none: the engine's own.
+    pub dns: Vec<String>,
+    /// Folders of this machine in which the mounts of servers may be.
+    pub allowed_mounts: Vec<PathBuf>,
+    /// MiB of a container's `/tmp`.
+    pub tmpfs_mib: u64,
+}
+
+impl Default for ContainerSettings {
+    fn default() -> Self {
+        Self {
+            mode: Containers::default(),
+            socket: None,
+            subnet: (Ipv4Addr::new(10, 213, 0, 0), 16),
+            dns: Vec::new(),
+            allowed_mounts: Vec::new(),
+            tmpfs_mib: 100,
+        }
+    }
 }
 
 /// A rung of isolation that can be switched off.
@@ -151,6 +196,7 @@ impl Config {
             retain_bytes: 64 * 1024 * 1024,
             stop_grace: Duration::from_mins(10),
             isolation: IsolationSettings::default(),
+            containers: ContainerSettings::default(),
         }
     }
 }

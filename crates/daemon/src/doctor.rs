@@ -9,6 +9,7 @@ use spool::spec::{Console, LaunchSpec};
 
 use crate::config::{Config, IsolationSettings, Rung};
 use crate::runtime::cgroup::Machine;
+use crate::runtime::files_folder;
 use crate::runtime::isolation::{Cage, Ladder};
 use crate::runtime::process::{self, Started};
 use crate::runtime::program;
@@ -235,7 +236,7 @@ fn try_shim(ladder: &Ladder, home: &Path) -> Result<(), String> {
 fn hold(ladder: &Ladder, dir: &Path) -> Result<(), String> {
     let text = |error: std::io::Error| error.to_string();
     let shim = program::unpack(&dir.join("bin")).map_err(text)?;
-    let files = process::files_folder(dir).map_err(text)?;
+    let files = files_folder(dir).map_err(text)?;
     let Cage { landlock, seccomp, capabilities, .. } = ladder.trial(dir, &files).map_err(text)?;
     let log = dir.join("log");
     let argv = vec![b"/bin/sh".to_vec(), b"-c".to_vec(), b"exit 7".to_vec()];

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::watch;
+use wire::console::Event;
 use wire::ids::Seq;
 use wire::server::State;
 
@@ -19,8 +20,23 @@ const RING_LINES_MAX: usize = 1000;
 const RING_BYTES_MAX: usize = 1024 * 1024;
 /// Blocks looked through for lines that somebody else has read already.
 const BLOCKS_MAX: usize = 8;
-/// State changes kept; a viewer further behind is told the newest only.
-const CHANGES_MAX: usize = 64;
+/// Changes kept; a viewer further behind is told the newest state only, and how much was left out.
+const CHANGES_MAX: usize = 256;
+
+/// Something that is told once to everybody, beside lines and samples.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The state is another one.
+    State(State),
+    /// Something happens to the server that is not its game's doing.
+    Event(Event),
+}
+
+struct Changes {
+    /// The newest state.
+    state: State,
+    list: VecDeque<Change>,
+}
 
 /// What a read from the ring gives.
 pub(crate) enum Read {
@@ -67,7 +83,7 @@ impl Ring {
 pub(crate) struct Hub {
     ring: Mutex<Ring>,
     head: watch::Sender<Seq>,
-    changes: Mutex<VecDeque<State>>,
+    changes: Mutex<Changes>,
     changed: watch::Sender<u64>,
 }
 
@@ -77,7 +93,7 @@ impl Hub {
         Self {
             ring: Mutex::default(),
             head: watch::Sender::new(next),
-            changes: Mutex::new(VecDeque::from([state])),
+            changes: Mutex::new(Changes { state, list: VecDeque::from([Change::State(state)]) }),
             changed: watch::Sender::new(1),
         }
     }
@@ -141,34 +157,49 @@ impl Hub {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner).newest = None;
     }
 
-    /// Records a state change for everybody.
+    /// Records a change of the state for everybody.
     pub(crate) fn set_state(&self, state: State) {
+        self.change(Change::State(state));
+    }
+
+    /// Tells everybody of something.
+    pub(crate) fn announce(&self, event: Event) {
+        self.change(Change::Event(event));
+    }
+
+    fn change(&self, change: Change) {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        changes.push_back(state);
-        if changes.len() > CHANGES_MAX {
-            changes.pop_front();
+        if let Change::State(state) = &change {
+            changes.state = *state;
+        }
+        changes.list.push_back(change);
+        if changes.list.len() > CHANGES_MAX {
+            changes.list.pop_front();
         }
         self.changed.send_modify(|count| *count += 1);
     }
 
-    /// Follows the number of state changes.
+    /// Follows the number of changes.
     pub(crate) fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// How many state changes there were.
+    /// How many changes there were.
     pub(crate) fn changes(&self) -> u64 {
         *self.changed.borrow()
     }
 
     /// The changes after the `seen`-th, oldest first, and their count.
-    pub(crate) fn changes_since(&self, seen: u64) -> (Vec<State>, u64) {
+    pub(crate) fn changes_since(&self, seen: u64) -> (Vec<Change>, u64) {
         let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let count = *self.changed.borrow();
         let new = usize::try_from(count.saturating_sub(seen)).unwrap_or(usize::MAX);
-        // Fallen further behind than the list is long: the newest says it all.
-        let take = if new > changes.len() { 1 } else { new };
-        (changes.iter().skip(changes.len() - take).copied().collect(), count)
+        if new > changes.list.len() {
+            // Of states the newest says it all; of what was said, that it is missing.
+            let text = format!("({new} messages were left out: this connection takes them too slowly)");
+            return (vec![Change::State(changes.state), Change::Event(Event::InstallOutput(text))], count);
+        }
+        (changes.list.iter().skip(changes.list.len() - new).cloned().collect(), count)
     }
 }
 
@@ -303,11 +334,16 @@ mod tests {
         let (_, seen) = hub.changes_since(0);
         hub.set_state(State::Starting);
         hub.set_state(State::Running);
-        assert_eq!(hub.changes_since(seen).0, vec![State::Starting, State::Running]);
+        assert_eq!(hub.changes_since(seen).0, [State::Starting, State::Running].map(Change::State));
         for _ in 0..=CHANGES_MAX {
             hub.set_state(State::Stopping);
         }
         hub.set_state(State::Offline);
-        assert_eq!(hub.changes_since(seen).0, vec![State::Offline]);
+        let (told, _) = hub.changes_since(seen);
+        assert_eq!(told.first(), Some(&Change::State(State::Offline)));
+        assert!(
+            matches!(told.get(1), Some(Change::Event(Event::InstallOutput(text))) if text.contains("were left out"))
+        );
+        assert_eq!(told.len(), 2);
     }
 }

@@ -33,7 +33,7 @@ mod stats;
 mod tasks;
 mod waiting;
 
-pub use config::{Config, IsolationSettings, Rung};
+pub use config::{Config, ContainerSettings, Containers, IsolationSettings, Rung};
 pub use doctor::{Finding, Verdict, examine};
 pub use node::{Daemon, OpenError};
 pub use remote::RemoteError;

@@ -23,8 +23,9 @@ use crate::log::{Presentation, Tail};
 use crate::panel_time::PanelTime;
 use crate::remote::{Remote, RemoteError, Report};
 use crate::runtime::cgroup::Machine;
+use crate::runtime::docker::Engine;
 use crate::runtime::isolation::{Game, Ladder};
-use crate::runtime::{process, program};
+use crate::runtime::{files_folder, holder, program};
 use crate::server::actor::Actor;
 use crate::server::journal::Journal;
 use crate::server::record::replace;
@@ -73,6 +74,8 @@ pub(crate) struct Node {
     pub(crate) waiting: Arc<WaitingRoom>,
     pub(crate) remote: Remote,
     pub(crate) machine: Machine,
+    /// What runs containers, if there is one.
+    pub(crate) engine: Engine,
     pub(crate) ladder: Ladder,
     /// Places for those who read logs as a whole.
     pub(crate) log_readers: Arc<Semaphore>,
@@ -125,7 +128,7 @@ impl Node {
         let saved = serde_json::to_vec(&definition)?;
         let written = blocking(move || {
             folder(&dir)?;
-            if let Err(error) = process::files_folder(&dir) {
+            if let Err(error) = files_folder(&dir) {
                 tracing::warn!(folder = %dir.display(), %error, "no folder for the game's files; the first start tries again");
             }
             Ok::<_, std::io::Error>(replace(&dir.join(DEFINITION_FILE), &saved))
@@ -191,7 +194,7 @@ impl Node {
         }
         let limits = spool::Limits { segment_bytes: self.config.segment_bytes, retain_bytes: self.config.retain_bytes };
         let journal = Journal::new(&dir.join(LOG_DIR), limits);
-        let found = process::find(&self.tasks, id, &dir).await;
+        let found = holder::find(&self.tasks, id, &dir).await;
         let actor = Actor::new(self.clone(), server.clone(), definition, tail, journal);
         let (taken_up, is_taken_up) = oneshot::channel();
         self.tasks.spawn(Kind::Server, id, actor.run(found, mailbox, taken_up));
@@ -215,6 +218,9 @@ impl Node {
     /// Deletes a server: its game, its log, its files.
     pub(crate) async fn remove(&self, server: &Server) -> std::io::Result<()> {
         server.delete().await;
+        if let Err(error) = self.engine.forget(server.id()).await {
+            tracing::warn!(server = %server.id(), %error, "what the container engine has of a deleted server is left behind");
+        }
         let dir = server.dir().clone();
         blocking(move || removal::remove_all(&dir)).await??;
         self.servers.lock().unwrap_or_else(PoisonError::into_inner).remove(&server.id());
@@ -287,6 +293,7 @@ impl Daemon {
             servers: Mutex::default(),
             log_readers: Arc::new(Semaphore::new(history::READERS_AT_ONCE)),
             session_policy: Arc::new(config.session.clone()),
+            engine: Engine::new(config.containers.clone(), config.node_uuid),
             config,
             tasks,
             remote,

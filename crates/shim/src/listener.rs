@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use spool::message::{SOCKET_FILE_NAME, socket_path};
 
-use crate::ancestry;
+use crate::{ancestry, system};
 
 /// How often the file is looked for.
 const CHECK_EVERY: Duration = Duration::from_mins(1);
@@ -78,9 +78,10 @@ impl Listener {
 
 /// Root, or the user we run as; but no game, which may be of that same user.
 fn is_allowed(stream: &UnixStream) -> bool {
-    rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| {
-        (peer.uid.is_root() || peer.uid == rustix::process::geteuid())
-            && !ancestry::is_held_by_a_shim(peer.pid.as_raw_nonzero().get())
+    // Whom we cannot see is outside of our container; no game of ours is.
+    system::peer(stream).is_some_and(|peer| {
+        (peer.uid == 0 || peer.uid == rustix::process::geteuid().as_raw())
+            && (peer.pid == 0 || !ancestry::is_held_by_a_shim(peer.pid))
     })
 }
 

@@ -4,6 +4,8 @@
 //! [`spool::ready::Ready`] from its standard output, and from then on talk to it on a unix socket ([`spool::message`]) and read
 //! what it writes. It has one thread, takes no configuration, and ends when the game has ended and never before.
 //!
+//! In a container it is the first process, see [`contained`]: the same program with the same guarantees, and as what docker stops.
+//!
 //! The order of a start: log locked and recovered, socket bound, terminal made, detached from whoever started it, game started. So
 //! a game never runs without somebody who writes down what it says, and a refused start leaves nothing behind.
 //!
@@ -25,6 +27,7 @@
 mod ancestry;
 mod clients;
 mod console;
+mod contained;
 mod game;
 mod input;
 mod listener;
@@ -47,16 +50,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use spool::ready::Ready;
 
+use crate::contained::Contained;
+
 fn main() -> ExitCode {
     system::close_inherited();
     system::ignore_signals();
-    let started = start::start();
+    let contained = Contained::from_arguments();
+    let started = start::start(contained.as_ref());
     let (ready, started) = match started {
         Ok(started) => (Ready::Ok { shim_pid: std::process::id(), game_pid: started.game.pid_number() }, Some(started)),
         Err(failure) => (failure, None),
     };
     // Whoever started us may have gone; the game runs all the same.
-    let _ = start::answer(&ready);
+    let _ = match &contained {
+        Some(contained) => contained.answer(&ready),
+        None => start::answer(&ready),
+    };
     match started {
         Some(started) => run::run(started),
         None => ExitCode::FAILURE,

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 /// Files that count such kills, of cgroup version 2 and 1.
 const COUNTERS: [&str; 2] = ["memory.events", "memory.oom_control"];
 
+/// Where a container's own groups are mounted, of version 1 and 2.
+const CONTAINER_GROUPS: [&str; 2] = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"];
+
 /// The count at the start of the run.
 pub(crate) struct OomKills {
     files: Vec<PathBuf>,
@@ -20,6 +23,11 @@ impl OomKills {
         let files: Vec<PathBuf> = files.collect();
         let before = total(&files);
         Self { files, before }
+    }
+
+    /// Looks where a container sees its own groups.
+    pub(crate) fn of_container() -> Self {
+        Self::watch(&CONTAINER_GROUPS.map(|group| Path::new(group).join("cgroup.procs")))
     }
 
     /// Whether there have been any since.

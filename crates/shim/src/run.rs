@@ -145,7 +145,9 @@ pub(crate) fn run(started: Started) -> ExitCode {
             run.flush_input();
         }
         if woken.child {
-            clear(&child_signal);
+            if system::take_signals(&child_signal) {
+                run.asked_to_end();
+            }
             run.reap();
         }
         if woken.connection
@@ -224,12 +226,6 @@ fn timespec(duration: Duration) -> Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(duration.subsec_nanos()),
     }
-}
-
-/// Takes the signals off the descriptor; which children ended is asked separately.
-fn clear(child_signal: &OwnedFd) {
-    let mut buffer = [0; 1024];
-    while rustix::io::read(child_signal, &mut buffer).is_ok_and(|count| count > 0) {}
 }
 
 fn welcome(clients: &mut Vec<Client>, stream: UnixStream, run: &Run) {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::Mode;
@@ -15,6 +15,7 @@ use spool::{ExitPayload, Limits, StartPayload, Writer};
 
 use crate::child::{ChildFailure, Plan, Spawned};
 use crate::console::{self, Console};
+use crate::contained::Contained;
 use crate::game::{self, Game};
 use crate::listener::Listener;
 use crate::memory::OomKills;
@@ -31,10 +32,14 @@ pub(crate) struct Started {
     pub(crate) child_signal: OwnedFd,
 }
 
-/// Starts the game that standard input describes. Returns in another process than it was called in: detached, with no terminal, and
+/// Starts the game that standard input describes, or, in a container, what lies in its folder. Outside, returns in another process than it was called in: detached, with no terminal, and
 /// nobody's child but init's. The process that called ends on the way.
-pub(crate) fn start() -> Result<Started, Ready> {
-    let spec = read_spec().map_err(|text| failure(Stage::Spec, 0, text))?;
+pub(crate) fn start(contained: Option<&Contained>) -> Result<Started, Ready> {
+    let read = match contained {
+        Some(contained) => contained.spec(),
+        None => read_spec(io::stdin().lock()),
+    };
+    let spec = read.map_err(|text| failure(Stage::Spec, 0, text))?;
     let plan = Plan::new(&spec)
         .map_err(|_| failure(Stage::Spec, 0, "an argument, a variable or a path has a zero byte in it".to_owned()))?;
     for path in [&spec.log_dir, &spec.socket_dir, &spec.cwd] {
@@ -51,7 +56,7 @@ pub(crate) fn start() -> Result<Started, Ready> {
         .map_err(|error| io_failure(Stage::Log, "cannot make the exit record", &spec.log_dir, &error))?;
     let listener = Listener::bind(&spec.socket_dir)
         .map_err(|error| io_failure(Stage::Socket, "cannot make shim.sock", &spec.socket_dir, &error))?;
-    let launched = launch(&spec, &plan, &mut writer, &exit_file);
+    let launched = launch(&spec, &plan, &mut writer, &exit_file, contained.is_some());
     match launched {
         Ok((game, console, child_signal)) => Ok(Started { game, console, writer, listener, exit_file, child_signal }),
         Err(failure) => {
@@ -66,6 +71,7 @@ fn launch(
     plan: &Plan,
     writer: &mut Writer,
     exit_file: &File,
+    contained: bool,
 ) -> Result<(Game, Console, OwnedFd), Ready> {
     let failed = |stage, what: &str| {
         let what = what.to_owned();
@@ -75,13 +81,15 @@ fn launch(
         console::make(spec.console, spec.user).map_err(failed(Stage::Console, "cannot make a terminal or pipes"))?;
     let sandbox = Sandbox::new(spec, console.terminal.then_some(&ends.stdin))
         .map_err(failed(Stage::Landlock, "cannot prepare what the game may reach"))?;
-    detach().map_err(failed(Stage::Fork, "cannot detach the shim"))?;
+    if !contained {
+        detach().map_err(failed(Stage::Fork, "cannot detach the shim"))?;
+    }
     // No folder stays busy because of us. The root folder can always be entered.
     let _ = rustix::process::chdir("/");
     rustix::process::set_child_subreaper(rustix::process::getpid().into())
         .map_err(|errno| failed(Stage::Fork, "cannot become subreaper")(errno.into()))?;
-    let child_signal = system::child_signal().map_err(failed(Stage::Fork, "cannot watch for children"))?;
-    let oom_kills = OomKills::watch(&spec.cgroup_procs);
+    let child_signal = system::child_signal(contained).map_err(failed(Stage::Fork, "cannot watch for children"))?;
+    let oom_kills = if contained { OomKills::of_container() } else { OomKills::watch(&spec.cgroup_procs) };
 
     let spawned = plan.spawn(ends, &sandbox).map_err(failed(Stage::Fork, "cannot make the game's process"))?;
     let started_ms = now_ms();
@@ -130,14 +138,10 @@ fn record_failure(spec: &LaunchSpec, pid: Pid, reason: ChildFailure, writer: &mu
     let _ = exit::write(exit_file, &ExitRecord { run_id: spec.run_id, time_ms, pos, line, exit });
 }
 
-fn read_spec() -> Result<LaunchSpec, String> {
+pub(crate) fn read_spec(from: impl Read) -> Result<LaunchSpec, String> {
     let mut bytes = Vec::new();
     let limit = SPEC_BYTES_MAX as u64 + 1;
-    io::stdin()
-        .lock()
-        .take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("cannot read the launch spec: {error}"))?;
+    from.take(limit).read_to_end(&mut bytes).map_err(|error| format!("cannot read the launch spec: {error}"))?;
     if bytes.len() > SPEC_BYTES_MAX {
         return Err(format!("the launch spec is longer than {SPEC_BYTES_MAX} bytes"));
     }
@@ -158,11 +162,16 @@ fn detach() -> io::Result<()> {
     Ok(())
 }
 
-/// Answers on standard output, and gives up everything standard.
+/// Answers on standard output.
 pub(crate) fn answer(ready: &Ready) -> io::Result<()> {
+    write_answer(rustix::stdio::stdout(), ready)
+}
+
+/// Writes the whole answer.
+pub(crate) fn write_answer(to: impl AsFd, ready: &Ready) -> io::Result<()> {
     let mut bytes = ready.encode();
     while !bytes.is_empty() {
-        let count = rustix::io::write(rustix::stdio::stdout(), &bytes)?;
+        let count = rustix::io::write(&to, &bytes)?;
         bytes.drain(..count.min(bytes.len()));
     }
     Ok(())

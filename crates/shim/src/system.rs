@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use rustix::process::Pid;
@@ -77,12 +77,17 @@ pub(crate) fn close_inherited() {
 }
 
 /// A descriptor that becomes readable when a child ends. Also keeps SIGCHLD from interrupting anything.
-pub(crate) fn child_signal() -> io::Result<OwnedFd> {
+///
+/// With `and_term` also SIGTERM, which then ends nothing.
+pub(crate) fn child_signal(and_term: bool) -> io::Result<OwnedFd> {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `sigemptyset` initializes the set, the other calls read it; the descriptor returned is new and nobody else's.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD);
+        if and_term {
+            libc::sigaddset(set.as_mut_ptr(), libc::SIGTERM);
+        }
         if libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), ptr::null_mut()) != 0 {
             return Err(io::Error::last_os_error());
         }
@@ -91,6 +96,44 @@ pub(crate) fn child_signal() -> io::Result<OwnedFd> {
             fd => Ok(OwnedFd::from_raw_fd(fd)),
         }
     }
+}
+
+/// Takes the signals off such a descriptor; whether one of them was SIGTERM.
+pub(crate) fn take_signals(descriptor: &OwnedFd) -> bool {
+    let mut asked_to_end = false;
+    let mut info = MaybeUninit::<libc::signalfd_siginfo>::zeroed();
+    loop {
+        let size = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: the kernel writes whole structures into a buffer for one; zeros are a valid value of it.
+        let (count, signal) = unsafe {
+            let count = libc::read(descriptor.as_raw_fd(), info.as_mut_ptr().cast(), size);
+            (count, info.assume_init_ref().ssi_signo)
+        };
+        if usize::try_from(count) != Ok(size) {
+            return asked_to_end;
+        }
+        asked_to_end |= i32::try_from(signal) == Ok(libc::SIGTERM);
+    }
+}
+
+/// Who is at the other end of a socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    /// 0 for a process that is not to be seen from here: outside of the container that we are in.
+    pub(crate) pid: i32,
+    pub(crate) uid: u32,
+}
+
+/// Who that is; by hand, because the library's type has no place for the number 0.
+pub(crate) fn peer(stream: &impl AsRawFd) -> Option<Peer> {
+    let mut found = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut size = libc::socklen_t::try_from(size_of::<libc::ucred>()).ok()?;
+    // SAFETY: the structure and its size are ours and valid; the kernel writes no more than that size.
+    let result = unsafe {
+        let option = (&raw mut found).cast();
+        libc::getsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, option, &raw mut size)
+    };
+    (result == 0).then_some(Peer { pid: found.pid, uid: found.uid })
 }
 
 /// Forks; `None` in the child. The child may do anything: there was and is one thread only.

@@ -11,6 +11,7 @@
 //! need no lock: they read the files and stop at the first frame that is not whole yet. A segment is complete when a later one
 //! exists; so look for a later one first, then read the rest of this one, then go on.
 
+pub mod contained;
 pub mod exit;
 pub mod format;
 pub mod line;

@@ -57,6 +57,12 @@ pub mod server {
     pub const DELETED: &str = "deleted";
     /// Where lines begin; this and those below only with [`crate::numbered`].
     pub const ATTACHED: &str = "attached";
+    /// An installation begins.
+    pub const INSTALL_STARTED: &str = "install started";
+    /// A line of an installation, or of an image being pulled.
+    pub const INSTALL_OUTPUT: &str = "install output";
+    /// An installation has ended, well or not.
+    pub const INSTALL_COMPLETED: &str = "install completed";
     /// Lines that cannot be had.
     pub const GAP: &str = "gap";
     /// A sign of life.
@@ -145,6 +151,12 @@ pub enum Event {
     Stats(String),
     /// One line of the console.
     ConsoleOutput(String),
+    /// An installation begins.
+    InstallStarted,
+    /// A line of an installation, or of an image being pulled for a start.
+    InstallOutput(String),
+    /// An installation has ended. Whether it went well the server's details say, not this.
+    InstallCompleted,
     /// The server was removed from this node.
     Deleted,
     /// Where lines begin; this and those below only with [`crate::numbered`].
@@ -169,6 +181,9 @@ impl Event {
             Self::Status(_) => server::STATUS,
             Self::Stats(_) => server::STATS,
             Self::ConsoleOutput(_) => server::CONSOLE_OUTPUT,
+            Self::InstallStarted => server::INSTALL_STARTED,
+            Self::InstallOutput(_) => server::INSTALL_OUTPUT,
+            Self::InstallCompleted => server::INSTALL_COMPLETED,
             Self::Deleted => server::DELETED,
             Self::Attached(_) => server::ATTACHED,
             Self::Heartbeat(_) => server::HEARTBEAT,
@@ -188,7 +203,10 @@ impl Event {
             | Self::DaemonMessage(text)
             | Self::Throttled(text)
             | Self::Stats(text)
+            | Self::InstallOutput(text)
             | Self::ConsoleOutput(text) => text,
+            // An empty text, not none (§6.1).
+            Self::InstallStarted | Self::InstallCompleted => "",
             Self::Status(state) => state.as_str(),
             // Wings encodes a JSON null once more, as a string (§6.1).
             Self::Deleted => "null",

@@ -18,6 +18,8 @@ use crate::runtime::traffic::Traffic;
 /// Length of a scheduling period, microseconds.
 const CPU_PERIOD_US: u64 = 100_000;
 const MIB: u64 = 1024 * 1024;
+/// Hexadecimal digits of a container's id.
+const CONTAINER_ID_DIGITS: usize = 64;
 /// Controllers that carry a limit or a figure.
 const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
 /// Our own group inside that of the service, as `DelegateSubgroup` of the unit file names it: the one around it has no processes of its
@@ -110,26 +112,36 @@ impl Machine {
             })?;
         }
         leaf.oom_kills_before = leaf.oom_kills();
-        leaf.traffic = leaf.unified().and_then(|dir| match Traffic::attach(dir) {
-            Ok(traffic) => Some(Arc::new(traffic)),
-            Err(error) => {
-                tracing::debug!(group = %dir.display(), %error, "traffic is not counted");
-                None
+        leaf.counts = match leaf.unified().map(Traffic::attach) {
+            Some(Ok(traffic)) => Counts::Group(Arc::new(traffic)),
+            Some(Err(error)) => {
+                tracing::debug!(server, %error, "traffic is not counted");
+                Counts::None
             }
-        });
+            None => Counts::None,
+        };
         Ok(leaf)
     }
 
     /// A server's leaf as an earlier daemon may have left it.
     pub(crate) fn existing(&self, server: &str) -> Leaf {
         let mut leaf = self.at(server);
-        leaf.traffic = leaf.unified().and_then(|dir| Traffic::find(dir).ok()).map(Arc::new);
+        let traffic = leaf.unified().and_then(|dir| Traffic::find(dir).ok());
+        leaf.counts = traffic.map_or(Counts::None, |traffic| Counts::Group(Arc::new(traffic)));
         leaf
+    }
+
+    /// The groups of a process that somebody else has put into groups of its own: a container's. None of ours to change.
+    pub(crate) fn of_process(pid: u32) -> Leaf {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let theirs = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let dirs = mounts.lines().filter_map(cgroup_mount).filter_map(|mount| foreign(mount, &theirs)).collect();
+        Leaf { dirs, counts: Counts::Interfaces(pid), oom_kills_before: 0, is_ours: false }
     }
 
     fn at(&self, server: &str) -> Leaf {
         let dirs = self.trees.iter().map(|tree| (tree.clone(), tree.base.join(server))).collect();
-        let mut leaf = Leaf { dirs, traffic: None, oom_kills_before: 0 };
+        let mut leaf = Leaf { dirs, counts: Counts::None, oom_kills_before: 0, is_ours: true };
         leaf.oom_kills_before = leaf.oom_kills();
         leaf
     }
@@ -289,8 +301,66 @@ pub(crate) fn memory_limit_bytes(build: &Build) -> Option<u64> {
 #[derive(Clone, Debug)]
 pub(crate) struct Leaf {
     dirs: Vec<(Tree, PathBuf)>,
-    traffic: Option<Arc<Traffic>>,
+    counts: Counts,
     oom_kills_before: u64,
+    /// Made by us, so ours to end and to remove.
+    is_ours: bool,
+}
+
+/// What counts the traffic of a game.
+#[derive(Clone, Debug)]
+enum Counts {
+    None,
+    /// A program of the kernel at its control group.
+    Group(Arc<Traffic>),
+    /// The interfaces that this process sees, which are its container's own.
+    Interfaces(u32),
+}
+
+/// The group of a process in a mounted tree, if somebody made it for that process and what it starts.
+fn foreign((mount, kind, options): (&Path, &str, &str), theirs: &str) -> Option<(Tree, PathBuf)> {
+    let is_v2 = kind == "cgroup2";
+    let controllers: Vec<String> =
+        if is_v2 { Vec::new() } else { options.split(',').filter(is_wanted_v1).map(str::to_owned).collect() };
+    let path = theirs.lines().find_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (names, path) = rest.split_once(':')?;
+        let is_it = if is_v2 {
+            names.is_empty()
+        } else {
+            names.split(',').any(|name| controllers.iter().any(|controller| controller == name))
+        };
+        is_it.then_some(path)
+    })?;
+    // Engines name the group after the container; in others live strangers as well.
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let digits = name.trim_end_matches(".scope").rsplit('-').next().unwrap_or_default();
+    if digits.len() < CONTAINER_ID_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let dir = mount.join(path.trim_start_matches('/'));
+    let controllers = if is_v2 {
+        let has = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
+        has.split_whitespace().filter(|name| CONTROLLERS.contains(name)).map(str::to_owned).collect()
+    } else {
+        controllers
+    };
+    let version = if is_v2 { 2 } else { 1 };
+    Some((Tree { base: dir.parent()?.to_owned(), version, controllers }, dir))
+}
+
+/// Bytes that a process' network has taken and sent, but for what stays in it.
+fn interfaces(pid: u32) -> Option<Network> {
+    let text = fs::read_to_string(format!("/proc/{pid}/net/dev")).ok()?;
+    let mut sum = Network::default();
+    for line in text.lines() {
+        let Some((_, figures)) = line.split_once(':').filter(|(name, _)| name.trim() != "lo") else { continue };
+        let mut figures = figures.split_whitespace().map(|figure| figure.parse::<u64>().unwrap_or(0));
+        sum.rx_bytes += figures.next().unwrap_or(0);
+        // Behind what was taken: packets, errors, drops, fifo, frame, compressed, multicast.
+        sum.tx_bytes += figures.nth(7).unwrap_or(0);
+    }
+    Some(sum)
 }
 
 impl Leaf {
@@ -341,7 +411,11 @@ impl Leaf {
 
     /// Bytes in and out since the leaf was made.
     pub(crate) fn network(&self) -> Option<Network> {
-        self.traffic.as_ref()?.read().ok()
+        match &self.counts {
+            Counts::None => None,
+            Counts::Group(traffic) => traffic.read().ok(),
+            Counts::Interfaces(pid) => interfaces(*pid),
+        }
     }
 
     fn unified(&self) -> Option<&Path> {
@@ -361,6 +435,9 @@ impl Leaf {
 
     /// Ends every process in it, where the kernel can.
     pub(crate) fn kill(&self) {
+        if !self.is_ours {
+            return;
+        }
         if let Some(dir) = self.unified() {
             // Kernels before 5.14 lack the file; the shim's own loop ends the tree then.
             let _ = fs::write(dir.join("cgroup.kill"), "1");
@@ -369,6 +446,9 @@ impl Leaf {
 
     /// Removes the groups; fails silently while a process is left.
     pub(crate) fn remove(&self) {
+        if !self.is_ours {
+            return;
+        }
         for (_, dir) in &self.dirs {
             let _ = fs::remove_dir(dir);
         }

@@ -228,6 +228,15 @@ impl Ladder {
         Ok(Cage { user, capabilities, landlock: (!is_empty).then_some(landlock), seccomp, temporary })
     }
 
+    /// The user of a server whose game runs in a container, with its files in its hands: there it is no matter which folders of this
+    /// machine the user may enter. None if there are no users for servers here. Blocks.
+    pub(crate) fn contained_user(&self, dir: &Path, files: &Path, definition: &Definition) -> Option<User> {
+        if self.settings.off.contains(&Rung::Uid) || user::possible(&self.settings).is_err() {
+            return None;
+        }
+        self.take_user(dir, files, definition)
+    }
+
     /// Why a game could not run this file although it is there; none if it can, as far as Landlock is concerned.
     pub(crate) fn closed(&self, path: &Path, files: &Path, program: &Path) -> bool {
         let (Ok(real), Ok(files)) = (path.canonicalize(), files.canonicalize()) else { return false };
@@ -246,9 +255,16 @@ impl Ladder {
         if self.missing.contains_key(&Rung::Uid) || user::enterable(dir).is_err() {
             return None;
         }
-        let user = user::of(dir, &self.settings).map_err(|error| error.to_string());
         // A walk through many files takes a while, and others may start meanwhile.
         drop(refused);
+        self.take_user(dir, files, definition)
+    }
+
+    fn take_user(&self, dir: &Path, files: &Path, definition: &Definition) -> Option<User> {
+        let user = {
+            let _one_at_a_time = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            user::of(dir, &self.settings).map_err(|error| error.to_string())
+        };
         let given = user.and_then(|user| match give(dir, files, user) {
             Ok(()) => Ok(user),
             Err(error) => Err(format!("its files cannot be given to its user: {error}")),

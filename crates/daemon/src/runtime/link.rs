@@ -81,6 +81,8 @@ impl Link {
 /// A fresh connection, before its task runs.
 pub(crate) struct Opened {
     pub(crate) hello: Hello,
+    /// The shim, as this machine numbers it; 0 if it cannot be seen from here.
+    pub(crate) shim_pid: u32,
     pub(crate) link: Link,
     pub(crate) events: mpsc::Receiver<LinkEvent>,
     pub(crate) task: Task,
@@ -96,8 +98,9 @@ pub(crate) struct Task {
     broken: CancellationToken,
 }
 
-/// Connects and waits for the shim to say who it is.
-pub(crate) async fn open(stream: StdStream) -> io::Result<Opened> {
+/// Connects and waits for the shim to say who it is. In a container it knows itself by another number than we do; there, who made the
+/// socket is the shim.
+pub(crate) async fn open(stream: StdStream, is_contained: bool) -> io::Result<Opened> {
     stream.set_nonblocking(true)?;
     let mut stream = UnixStream::from_std(stream)?;
     let mut buffer = Vec::new();
@@ -108,12 +111,17 @@ pub(crate) async fn open(stream: StdStream) -> io::Result<Opened> {
     if newest < message::VERSION_MIN || oldest > message::VERSION_MAX {
         return Err(io::Error::other(format!("the shim speaks versions {oldest} to {newest} only")));
     }
-    let shim = shim::open(hello.shim_pid);
+    let shim_pid = if is_contained {
+        stream.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0)
+    } else {
+        hello.shim_pid
+    };
+    let shim = shim::open(shim_pid);
     let (link, requests) = mpsc::channel(REQUESTS_MAX);
     let (sender, events) = mpsc::channel(EVENTS_MAX);
     let broken = CancellationToken::new();
     let task = Task { stream, buffer, shim, requests, events: sender, broken: broken.clone() };
-    Ok(Opened { hello, link: Link { requests: link, broken }, events, task })
+    Ok(Opened { hello, shim_pid, link: Link { requests: link, broken }, events, task })
 }
 
 async fn hello(stream: &mut UnixStream, buffer: &mut Vec<u8>) -> io::Result<Hello> {

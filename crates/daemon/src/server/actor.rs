@@ -25,16 +25,17 @@ use crate::clock;
 use crate::log::{News, Tail};
 use crate::node::Node;
 use crate::remote::Report;
-use crate::runtime::cgroup::Leaf;
+use crate::runtime::holder::Found;
 use crate::runtime::link::{Link, LinkEvent};
-use crate::runtime::process::{self, Found, LaunchError, Launched};
 use crate::runtime::shim::{self, ShimProcess};
+use crate::runtime::{self, LaunchError, Launched, Place, Story};
 use crate::server::commands::PendingCommand;
 use crate::server::journal::Journal;
+use crate::server::launch;
 use crate::server::record::{RunRecord, replace};
 use crate::server::run::Scanned;
 use crate::server::{Asker, Crashes, DEFINITION_FILE, Refused, RefusedKind, Reply, Server, Standing, Status};
-use crate::tasks::blocking;
+use crate::tasks::{Kind, blocking};
 
 /// How long a stopping node waits for the answers of a shim.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -66,7 +67,7 @@ pub(super) struct Run {
     pub(super) id: Option<[u8; 16]>,
     /// How it ended, as the log says.
     pub(super) exit: Option<spool::ExitPayload>,
-    pub(super) leaf: Leaf,
+    pub(super) place: Place,
     /// Its shim, while one is known to live.
     pub(super) shim: Option<ShimProcess>,
     /// In which boot of the machine it began, if that is known.
@@ -100,6 +101,8 @@ pub(crate) struct Actor {
     /// How far the log should be read, if there is something to read.
     pub(super) look_until: Option<u64>,
     pub(super) launching: Option<BoxFuture<'static, Result<Launched, LaunchError>>>,
+    /// What a start has to tell.
+    told: Option<mpsc::Receiver<String>>,
     /// Cancelled when what is being launched is to end before it has begun.
     unwanted: CancellationToken,
     pub(super) reconnecting: Option<BoxFuture<'static, Found>>,
@@ -126,7 +129,7 @@ pub(crate) struct Actor {
 
 impl Actor {
     pub(crate) fn new(node: Arc<Node>, server: Server, definition: Definition, tail: Tail, journal: Journal) -> Self {
-        let (settings, matcher) = process::power_settings(&node.config, &definition);
+        let (settings, matcher) = launch::power_settings(&node.config, &definition);
         Self {
             power: Power::new(settings, clock::mono_ms()),
             definition: Arc::new(definition),
@@ -142,6 +145,7 @@ impl Actor {
             looking: None,
             look_until: Some(EVERYTHING),
             launching: None,
+            told: None,
             unwanted: CancellationToken::new(),
             reconnecting: None,
             nudge: Arc::default(),
@@ -175,6 +179,7 @@ impl Actor {
                 () = cancel.cancelled() => return self.drain().await,
                 Some(event) = mailbox.recv() => self.asked(event).await,
                 looked = slot(&mut self.looking) => self.looked(looked).await,
+                Some(text) = told(&mut self.told) => self.note(text).await,
                 launched = slot(&mut self.launching) => self.launched(launched).await,
                 found = slot(&mut self.reconnecting) => self.take_up(found).await,
                 exit = slot(&mut self.sweeping) => self.ended(exit).await,
@@ -227,7 +232,7 @@ impl Actor {
     }
 
     async fn configure(&mut self, definition: Definition) {
-        let (settings, matcher) = process::power_settings(&self.node.config, &definition);
+        let (settings, matcher) = launch::power_settings(&self.node.config, &definition);
         self.matcher = matcher;
         let suspended = definition.settings.suspended;
         self.definition = Arc::new(definition);
@@ -352,18 +357,20 @@ impl Actor {
         }
         self.journal.hand_over().await;
         let (node, server, definition) = (self.node.clone(), self.server.clone(), self.definition.clone());
-        self.launching = Some(process::launch(node, server, definition, self.unwanted.clone()).boxed());
+        let (story, told) = Story::new(server.clone());
+        self.told = Some(told);
+        self.launching = Some(runtime::launch(node, server, definition, self.unwanted.clone(), story).boxed());
     }
 
     async fn launched(&mut self, launched: Result<Launched, LaunchError>) {
         match launched {
             Ok(launched) => {
-                let Launched { found, run_id, pid, leaf, kept, newer } = launched;
+                let Launched { found, run_id, pid, place, kept, newer } = launched;
                 // One that came in the meantime is newer still.
                 if let Some(definition) = newer.filter(|_| Arc::ptr_eq(&kept, &self.definition)) {
                     self.configure(definition).await;
                 }
-                self.run = Some(Run::new(Some(run_id), leaf));
+                self.run = Some(Run::new(Some(run_id), place));
                 self.take_up(found).await;
                 self.input(Input::LaunchOk { pid }).await;
             }
@@ -385,7 +392,7 @@ impl Actor {
         let text = format!("{}\n", stop.value);
         let by = match stop.kind {
             StopKind::Command => StopBy::Input(text.as_bytes()),
-            StopKind::Signal => StopBy::Signal(process::signal_number(&stop.value)),
+            StopKind::Signal => StopBy::Signal(runtime::signal_number(&stop.value)),
             StopKind::Stop => StopBy::Signal(libc::SIGTERM),
         };
         match &self.link {
@@ -404,13 +411,17 @@ impl Actor {
             link.kill();
         }
         let Some(run) = &mut self.run else { return };
-        run.leaf.kill();
+        run.place.leaf.kill();
         let now_ms = clock::mono_ms();
         let silent_ms = now_ms - *run.silent_since_ms.get_or_insert(now_ms);
         if let Some(shim) = run.shim {
             if silent_ms >= SHIM_SILENCE_MAX_MS {
                 tracing::error!(server = %self.server.id(), pid = shim.pid, silent_ms, "the shim gives no sign of life; ending it");
                 shim.end();
+                if let Some(container) = run.place.container.clone() {
+                    let tasks = &self.node.tasks;
+                    tasks.spawn(Kind::Shim, self.server.id(), container.kill());
+                }
             } else {
                 shim.wake();
             }
@@ -425,8 +436,8 @@ impl Actor {
 }
 
 impl Run {
-    pub(super) fn new(id: Option<[u8; 16]>, leaf: Leaf) -> Self {
-        Self { id, exit: None, leaf, shim: None, boot_id: shim::boot_id(), silent_since_ms: None }
+    pub(super) fn new(id: Option<[u8; 16]>, place: Place) -> Self {
+        Self { id, exit: None, place, shim: None, boot_id: shim::boot_id(), silent_since_ms: None }
     }
 }
 
@@ -457,6 +468,20 @@ async fn heard(events: &mut Option<mpsc::Receiver<LinkEvent>>) -> LinkEvent {
             Some(event) => event,
             None => std::future::pending().await,
         },
+        None => std::future::pending().await,
+    }
+}
+
+/// The next thing that a start has to tell; none when it has told everything.
+async fn told(story: &mut Option<mpsc::Receiver<String>>) -> Option<String> {
+    match story {
+        Some(receiver) => {
+            let text = receiver.recv().await;
+            if text.is_none() {
+                *story = None;
+            }
+            text
+        }
         None => std::future::pending().await,
     }
 }

@@ -8,7 +8,7 @@ use wire::ids::Seq;
 
 use crate::clock;
 use crate::history::{self, Bounds};
-use crate::runtime::process::hex;
+use crate::runtime::hex;
 use crate::server::actor::Actor;
 use crate::server::runs::Runs;
 use crate::server::{Asker, LOG_DIR, LastExit, Server, crashes};

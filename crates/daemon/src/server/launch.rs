@@ -8,9 +8,12 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use engine::power::Settings;
+use engine::startup::Matcher;
 use spool::spec::User;
 use wire::remote::Definition;
 
+use crate::config::Config;
 use crate::runtime::isolation::create;
 
 /// Where programs are looked for; games of Debian packages live in `/usr/games`.
@@ -46,17 +49,39 @@ pub(crate) struct Command {
     pub(crate) env: BTreeMap<String, String>,
 }
 
-/// Builds the environment and the command line of a server whose files are in `dir`. `program` is our own executable, for
-/// definitions that run a part of us.
-pub(crate) fn command(definition: &Definition, dir: &Path, program: &Path) -> Result<Command, DefinitionError> {
-    let env = environment(definition, dir, program);
+/// Where a game finds what its definition speaks of.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    /// Its files, as it sees them.
+    pub(crate) files: &'a Path,
+    /// Our own program, for definitions that run a part of us.
+    pub(crate) program: &'a Path,
+    /// The address to listen on, where it is not that of the definition.
+    pub(crate) bind: Option<&'a str>,
+}
+
+/// Builds the environment and the command line of a game of this machine.
+pub(crate) fn command(definition: &Definition, around: &Surroundings<'_>) -> Result<Command, DefinitionError> {
+    let env = environment(definition, around);
+    let argv = arguments(definition, &env)?;
+    let Some((given, arguments)) = argv.split_first() else { return Err(DefinitionError::NoCommand) };
+    let path = find(given, around.files, env.get("PATH").map_or(PATH, String::as_str))?;
+    let argv = std::iter::once(path.to_string_lossy().into_owned()).chain(arguments.iter().cloned()).collect();
+    Ok(Command { argv, env })
+}
+
+/// The command line in words, the program as it is named.
+pub(crate) fn arguments(
+    definition: &Definition,
+    env: &BTreeMap<String, String>,
+) -> Result<Vec<String>, DefinitionError> {
     let line = definition.settings.invocation.trim();
     if line.is_empty() {
         return Err(DefinitionError::NoCommand);
     }
-    let argv = if line.contains(SHELL_CHARACTERS) {
+    if line.contains(SHELL_CHARACTERS) {
         let script = expand(line, |name| env.contains_key(name).then(|| format!("${{{name}}}")))?;
-        vec![SHELL.to_owned(), "-c".to_owned(), script]
+        Ok(vec![SHELL.to_owned(), "-c".to_owned(), script])
     } else {
         let words = shell_words::split(line).map_err(|error| DefinitionError::Quotes(error.to_string()))?;
         let in_shell = words.first().is_some_and(|program| is_shell(program));
@@ -71,12 +96,8 @@ pub(crate) fn command(definition: &Definition, dir: &Path, program: &Path) -> Re
             is_code = in_shell && word.starts_with('-') && !word.starts_with("--") && word.contains('c');
             argv.push(word);
         }
-        argv
-    };
-    let Some((given, arguments)) = argv.split_first() else { return Err(DefinitionError::NoCommand) };
-    let path = find(given, dir, env.get("PATH").map_or(PATH, String::as_str))?;
-    let argv = std::iter::once(path.to_string_lossy().into_owned()).chain(arguments.iter().cloned()).collect();
-    Ok(Command { argv, env })
+        if argv.is_empty() { Err(DefinitionError::NoCommand) } else { Ok(argv) }
+    }
 }
 
 /// Whether a program is a shell, which would read the values in its arguments as code.
@@ -85,13 +106,15 @@ fn is_shell(program: &str) -> bool {
     matches!(name, "sh" | "bash" | "dash" | "ash" | "zsh" | "ksh")
 }
 
-fn environment(definition: &Definition, dir: &Path, program: &Path) -> BTreeMap<String, String> {
+/// The whole environment of a game.
+pub(crate) fn environment(definition: &Definition, around: &Surroundings<'_>) -> BTreeMap<String, String> {
     let settings = &definition.settings;
+    let Surroundings { files, program, bind } = around;
     let address = &settings.allocations.default;
     let mut env: BTreeMap<String, String> = [
         ("PATH", PATH.to_owned()),
-        ("HOME", dir.display().to_string()),
-        ("DIR", dir.display().to_string()),
+        ("HOME", files.display().to_string()),
+        ("DIR", files.display().to_string()),
         ("LANG", "C.UTF-8".to_owned()),
         ("TERM", "xterm-256color".to_owned()),
         ("TZ", std::env::var("TZ").unwrap_or_else(|_| "UTC".to_owned())),
@@ -111,6 +134,9 @@ fn environment(definition: &Definition, dir: &Path, program: &Path) -> BTreeMap<
         let value = expand_known(value, &own);
         env.insert(name.clone(), value);
     }
+    if let Some(bind) = bind {
+        env.insert("BIND".to_owned(), (*bind).to_owned());
+    }
     // An environment cannot hold these; a name or value with them would be cut or refused by the kernel's interface.
     env.retain(|name, value| !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0'));
     env
@@ -120,15 +146,41 @@ fn environment(definition: &Definition, dir: &Path, program: &Path) -> BTreeMap<
 pub(crate) fn write_files(
     definition: &Definition,
     dir: &Path,
-    program: &Path,
+    around: &Surroundings<'_>,
     owner: Option<User>,
 ) -> Result<(), DefinitionError> {
-    let env = environment(definition, dir, program);
+    let env = environment(definition, around);
     for (name, text) in &definition.process_configuration.files {
         create(dir, Path::new(name), expand_known(text, &env).as_bytes(), owner)
             .map_err(|error| DefinitionError::File { path: name.clone(), error })?;
     }
     Ok(())
+}
+
+/// What the engine needs to know of a definition.
+pub(crate) fn power_settings(config: &Config, definition: &Definition) -> (Settings, Matcher) {
+    let process = &definition.process_configuration;
+    let (matcher, unusable) = Matcher::usable(&process.startup.done);
+    for error in unusable {
+        tracing::warn!(server = %definition.settings.uuid, %error, "a start-up pattern is left out");
+    }
+    let exits: Vec<Result<_, _>> = process.success_exit.iter().map(|word| word.parse()).collect();
+    for error in exits.iter().filter_map(|exit| exit.as_ref().err()) {
+        tracing::warn!(server = %definition.settings.uuid, %error, "a way to end well is left out");
+    }
+    let mut settings = Settings {
+        stop_grace_ms: match process.stop.grace_ms {
+            0 => u64::try_from(config.stop_grace.as_millis()).unwrap_or(u64::MAX),
+            grace_ms => grace_ms,
+        },
+        settle_ms: process.startup.settle_ms,
+        has_patterns: !matcher.is_empty(),
+        suspended: definition.settings.suspended,
+        success_exit: exits.into_iter().flatten().collect(),
+        ..Settings::default()
+    };
+    settings.crash.enabled = definition.settings.crash_detection_enabled.unwrap_or(true);
+    (settings, matcher)
 }
 
 /// Replaces every `{{NAME}}`; a name without a value is an error.
@@ -193,8 +245,12 @@ mod tests {
         .unwrap()
     }
 
+    fn around(files: &Path) -> Surroundings<'_> {
+        Surroundings { files, program: Path::new("/opt/quarterdeck"), bind: None }
+    }
+
     fn run(invocation: &str, environment: serde_json::Value) -> Result<Command, DefinitionError> {
-        command(&definition(invocation, environment, json!({})), Path::new("/tmp"), Path::new("/opt/quarterdeck"))
+        command(&definition(invocation, environment, json!({})), &around(Path::new("/tmp")))
     }
 
     #[test]
@@ -232,7 +288,7 @@ mod tests {
         std::fs::create_dir_all(&outside).unwrap();
         std::os::unix::fs::symlink(&outside, dir.join("conf")).unwrap();
         let inside = definition("x", json!([]), json!({ "conf/a.cfg": "x" }));
-        let refused = write_files(&inside, &dir, Path::new("/q"), None).unwrap_err().to_string();
+        let refused = write_files(&inside, &dir, &around(&dir), None).unwrap_err().to_string();
         let written = outside.join("a.cfg").exists();
         std::fs::remove_dir_all(&root).unwrap();
         assert!(refused.contains("leads out of"), "{refused}");
@@ -263,11 +319,11 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("quarterdeck-files-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let good = definition("x", json!([]), json!({ "conf/a.cfg": "port = {{SERVER_PORT}}\n" }));
-        write_files(&good, &dir, Path::new("/q"), None).unwrap();
+        write_files(&good, &dir, &around(&dir), None).unwrap();
         std::fs::write(dir.join("conf/a.cfg"), "mine").unwrap();
-        write_files(&good, &dir, Path::new("/q"), None).unwrap();
+        write_files(&good, &dir, &around(&dir), None).unwrap();
         let kept = std::fs::read_to_string(dir.join("conf/a.cfg")).unwrap();
-        let outside = write_files(&definition("x", json!([]), json!({ "../evil": "" })), &dir, Path::new("/q"), None);
+        let outside = write_files(&definition("x", json!([]), json!({ "../evil": "" })), &dir, &around(&dir), None);
         std::fs::remove_dir_all(&dir).unwrap();
         assert_eq!(kept, "mine");
         assert!(outside.unwrap_err().to_string().contains("leaves the server's folder"));

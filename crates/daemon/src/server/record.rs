@@ -24,6 +24,9 @@ pub(crate) struct RunRecord {
     /// Its shim, while one is known to live: for ending it even when it does not answer.
     #[serde(default)]
     pub(crate) shim: Option<ShimProcess>,
+    /// Whether it is in a container.
+    #[serde(default)]
+    pub(crate) in_container: bool,
     /// In which boot of the machine; empty if that is not known.
     #[serde(default)]
     pub(crate) boot_id: String,

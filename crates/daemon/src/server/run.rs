@@ -13,12 +13,12 @@ use wire::server::{PowerAction, State};
 
 use crate::clock;
 use crate::log::{self, Entry, News};
-use crate::runtime::cgroup::Leaf;
+use crate::runtime::holder::{self, Found, Holder};
 use crate::runtime::isolation::Game;
 use crate::runtime::leftovers::{LEFTOVER_GRACE, Leftovers};
 use crate::runtime::link::LinkEvent;
-use crate::runtime::process::{self, Found, Holder, hex};
 use crate::runtime::shim::{self, ShimProcess};
+use crate::runtime::{Place, hex};
 use crate::server::actor::{Actor, EVERYTHING, Looked, Run};
 use crate::server::chronicle::{End, wall_ms};
 use crate::server::record::RunRecord;
@@ -45,15 +45,15 @@ impl Actor {
 
     /// A game whose shim answers: it goes on as if nothing had happened, also when an earlier daemon started it.
     async fn join(&mut self, holder: Holder) {
-        let Holder { link, events, pid, shim_pid, state, start_ticks, run_id, game } = holder;
-        let record = match self.run {
+        let known = self.run.take();
+        let place = Place::of(&self.node, self.server.id(), &holder, known.as_ref().map(|run| &run.place));
+        let Holder { link, events, pid, shim_pid, state, start_ticks, run_id, game, .. } = holder;
+        let record = match known {
             Some(_) => None,
             None => RunRecord::load(self.server.dir()).await.filter(|record| record.is_of(&hex(&run_id))),
         };
-        let known = self.run.take();
         let is_new = known.is_none();
-        let leaf = known.as_ref().map_or_else(|| self.leaf(), |run| run.leaf.clone());
-        self.server.set_source(Some(Source { leaf: leaf.clone(), shim_pid, start_ticks }));
+        self.server.set_source(Some(Source { leaf: place.leaf.clone(), shim_pid, start_ticks }));
         self.server.update(|status| {
             status.pid = Some(pid);
             status.last_exit = None;
@@ -61,7 +61,7 @@ impl Actor {
         self.show_isolation(game).await;
         // When a lost connection was made again, its end may be read already.
         let exit = known.filter(|run| run.id == Some(run_id)).and_then(|run| run.exit);
-        self.run = Some(Run { exit, shim: ShimProcess::of(shim_pid), ..Run::new(Some(run_id), leaf) });
+        self.run = Some(Run { exit, shim: ShimProcess::of(shim_pid), ..Run::new(Some(run_id), place) });
         self.note_beginning(run_id).await;
         self.shim_gone = false;
         self.journal.hand_to_shim(link.clone()).await;
@@ -112,8 +112,8 @@ impl Actor {
         if self.run.is_none() {
             tracing::error!(server = %self.server.id(), "a shim holds the log but does not answer; it is tried again until it does");
             let record = RunRecord::load(self.server.dir()).await;
-            let leaf = self.leaf();
-            let run = Run::new(record.as_ref().and_then(RunRecord::id), leaf);
+            let place = self.place(record.as_ref());
+            let run = Run::new(record.as_ref().and_then(RunRecord::id), place);
             self.run = Some(Run { shim: record.as_ref().and_then(|record| record.shim), ..run });
             let mut effects = self.recall(record.as_ref(), None, 0);
             effects.extend(self.decide(adopted(record.as_ref(), None)));
@@ -131,7 +131,7 @@ impl Actor {
             async move {
                 // Whoever is nudged has something to look for; the pause's end is the ordinary case.
                 let _ = tokio::time::timeout(RECONNECT_PAUSE, nudge.notified()).await;
-                process::find(&node.tasks, server.id(), server.dir()).await
+                holder::find(&node.tasks, server.id(), server.dir()).await
             }
             .boxed(),
         );
@@ -147,8 +147,8 @@ impl Actor {
         if self.journal.take_back().await {
             self.look_for(EVERYTHING);
         }
-        let leaf = self.leaf();
-        let left = Leftovers::of(self.server.id(), self.server.dir(), leaf.clone(), Vec::new()).exist().await;
+        let place = self.place(record.as_ref());
+        let left = Leftovers::of(self.server.id(), self.server.dir(), place.leaf.clone(), Vec::new()).exist().await;
         let input = match &record {
             Some(record) if !record.run_id.is_empty() => adopted(Some(record), None),
             // Of a start that came to nothing, or of nothing that is known: it has no holder and cannot stay.
@@ -178,7 +178,7 @@ impl Actor {
             Some(id) => self.lasted_ms(id).await,
             None => 0,
         };
-        self.run = Some(Run { boot_id, ..Run::new(record.as_ref().and_then(RunRecord::id), leaf) });
+        self.run = Some(Run { boot_id, ..Run::new(record.as_ref().and_then(RunRecord::id), place) });
         let mut effects = self.recall(record.as_ref(), None, ran_ms);
         effects.extend(self.decide(input));
         self.carry_out(effects).await;
@@ -226,8 +226,13 @@ impl Actor {
         }
     }
 
-    fn leaf(&self) -> Leaf {
-        self.node.machine.existing(&self.server.id().short())
+    /// Where a run that nobody holds took place, or one whose holder does not answer.
+    fn place(&self, record: Option<&RunRecord>) -> Place {
+        let leaf = self.node.machine.existing(&self.server.id().short());
+        match record {
+            Some(record) if record.in_container => Place::contained(&self.node, self.server.id(), leaf),
+            _ => Place { leaf, container: None },
+        }
     }
 
     /// The shim is gone: the run is over when the log is read.
@@ -253,7 +258,7 @@ impl Actor {
                 self.journal.hand_over().await;
                 if shim_alive {
                     let (node, server) = (self.node.clone(), self.server.clone());
-                    let find = async move { process::find(&node.tasks, server.id(), server.dir()).await };
+                    let find = async move { holder::find(&node.tasks, server.id(), server.dir()).await };
                     self.reconnecting = Some(find.boxed());
                 } else {
                     self.gone();
@@ -370,7 +375,7 @@ impl Actor {
     /// was killed has had its SIGTERM from the kernel, and gets a while to save.
     async fn sweep(&mut self, exit: Option<spool::ExitPayload>) {
         let Some(run) = &self.run else { return };
-        let left = Leftovers::of(self.server.id(), self.server.dir(), run.leaf.clone(), self.server.seen());
+        let left = Leftovers::of(self.server.id(), self.server.dir(), run.place.leaf.clone(), self.server.seen());
         if exit.is_none() && left.exist().await {
             self.input(Input::Orphaned).await;
         }
@@ -396,8 +401,8 @@ impl Actor {
     pub(super) async fn ended(&mut self, exit: Option<spool::ExitPayload>) {
         let Some(run) = self.run.take() else { return };
         let line = self.server.console().hub().next();
-        let out_of_memory = run.leaf.out_of_memory();
-        run.leaf.remove();
+        let out_of_memory = run.place.leaf.out_of_memory();
+        run.place.remove().await;
         let input = match exit {
             Some(exit) => {
                 let kind =
@@ -435,6 +440,7 @@ impl Actor {
             state: self.power.state(),
             wanted,
             shim: self.run.as_ref().and_then(|run| run.shim),
+            in_container: self.run.as_ref().is_some_and(|run| run.place.container.is_some()),
             boot_id: self.run.as_ref().map(|run| run.boot_id.clone()).unwrap_or_default(),
             crashes_in_a_row,
             restart_at_ms: self.server.status().borrow().restart_at_ms,
@@ -492,7 +498,16 @@ mod tests {
 
     fn record(state: State, wanted: bool) -> RunRecord {
         let (run_id, boot_id) = ("x".to_owned(), String::new());
-        RunRecord { run_id, state, wanted, shim: None, boot_id, crashes_in_a_row: 0, restart_at_ms: None }
+        RunRecord {
+            run_id,
+            state,
+            wanted,
+            shim: None,
+            in_container: false,
+            boot_id,
+            crashes_in_a_row: 0,
+            restart_at_ms: None,
+        }
     }
 
     #[test]

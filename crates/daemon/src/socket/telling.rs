@@ -9,6 +9,7 @@ use wire::console::{Event, server as event};
 
 use crate::console::{Batch, Lines};
 use crate::frame;
+use crate::hub::Change;
 use crate::socket::viewer::Viewer;
 use crate::socket::{Connection, Flow, sample_text};
 
@@ -55,8 +56,11 @@ impl Connection {
         if let Some(batch) = self.viewer.as_mut().and_then(Viewer::lines_at_hand) {
             self.lines(batch)?;
         }
-        for state in self.viewer.as_mut().map(Viewer::states).unwrap_or_default() {
-            self.tell_state(state);
+        for change in self.viewer.as_mut().map(Viewer::changes).unwrap_or_default() {
+            match change {
+                Change::State(state) => self.tell_state(state),
+                Change::Event(event) => self.send(&event),
+            }
         }
         ControlFlow::Continue(())
     }

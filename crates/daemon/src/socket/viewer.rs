@@ -10,6 +10,7 @@ use wire::numbered::{Attach, Attached};
 use wire::server::{State, Stats};
 
 use crate::console::{Batch, Cursor, History, Lines};
+use crate::hub::Change;
 use crate::server::{Server, ViewerSlot};
 use crate::socket::fanout::Taken;
 
@@ -145,11 +146,11 @@ impl Viewer {
         self.held.take().unwrap_or_default()
     }
 
-    /// The states that are new to it.
-    pub(super) fn states(&mut self) -> Vec<State> {
-        let (states, seen) = self.cursor.console().hub().changes_since(self.changes_seen);
+    /// The changes that are new to it.
+    pub(super) fn changes(&mut self) -> Vec<Change> {
+        let (changes, seen) = self.cursor.console().hub().changes_since(self.changes_seen);
         self.changes_seen = seen;
-        states
+        changes
     }
 
     /// The newest sample.

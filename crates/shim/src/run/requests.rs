@@ -107,6 +107,12 @@ impl Run {
         }
     }
 
+    /// The engine that runs our container stops it, and will kill all that is in it soon: the game gets the chance to save.
+    pub(super) fn asked_to_end(&mut self) {
+        self.note("The container is being stopped from outside; the game gets SIGTERM.");
+        self.signal(Signal::TERM.as_raw(), Scope::Group);
+    }
+
     fn stop(&mut self, grace_ms: u32, by: StopBy<'_>) {
         if !self.is_alive() {
             return;
