@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::{DEADLINE, Folder, Rest, program};
+use crate::engine::IMAGE;
+use crate::{DEADLINE, Engine, Folder, Rest, engine, program};
 
 /// The user and group that own nothing.
 const NOBODY: u32 = 65_534;
@@ -62,7 +63,9 @@ impl Deck {
     /// When it cannot be written.
     #[allow(clippy::expect_used)]
     pub fn set(&self, settings: &str) {
-        std::fs::write(self.data.path().join("quarterdeck.toml"), settings).expect("the settings");
+        let containers = Engine::of_all_games().map(|engine| engine.settings()).unwrap_or_default();
+        let text = format!("{settings}\n{containers}");
+        std::fs::write(self.data.path().join("quarterdeck.toml"), text).expect("the settings");
     }
 
     /// A fresh one with more in its environment.
@@ -108,8 +111,11 @@ impl Deck {
     }
 
     /// One that is not started yet: [`Deck::up`] does that.
+    ///
+    /// # Panics
+    /// When its folder cannot be written.
     pub fn prepared(arguments: &[&str]) -> Self {
-        Self {
+        let deck = Self {
             data: Folder::new(),
             program: None,
             unprivileged: false,
@@ -119,7 +125,11 @@ impl Deck {
             url: String::new(),
             key: String::new(),
             demo: String::new(),
+        };
+        if Engine::of_all_games().is_some() {
+            deck.set("");
         }
+        deck
     }
 
     fn program(&self) -> PathBuf {
@@ -306,6 +316,11 @@ impl Deck {
     /// Makes a server and gives its uuid. `spec` is merged over a name.
     pub async fn create(&self, spec: Value) -> String {
         let mut body = json!({ "name": "test" });
+        if Engine::of_all_games().is_some() {
+            body["image"] = IMAGE.into();
+            // Published on this machine, which other tests have, too.
+            body["port"] = engine::free_port().into();
+        }
         if let (Some(body), Some(spec)) = (body.as_object_mut(), spec.as_object()) {
             body.extend(spec.clone());
         }
@@ -367,6 +382,12 @@ impl Drop for Deck {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
             let _ = child.start_kill();
+        }
+        if let Some(engine) = Engine::of_all_games() {
+            let servers = std::fs::read_dir(self.node().join("servers")).into_iter().flatten().flatten();
+            for server in servers.filter_map(|entry| entry.file_name().into_string().ok()) {
+                engine.forget(&server);
+            }
         }
         if std::thread::panicking() {
             println!("--- the program's log ---\n{}", self.log());

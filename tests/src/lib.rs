@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod deck;
+pub mod engine;
 pub mod folder;
 pub mod hostile;
 pub mod pair;
@@ -37,6 +38,7 @@ pub fn skip(test: &str, why: &str, insisted: bool) {
 }
 
 pub use deck::Deck;
+pub use engine::Engine;
 pub use folder::Folder;
 pub use pair::Pair;
 pub use rest::{Answer, Rest};

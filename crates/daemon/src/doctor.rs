@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use spool::spec::{Console, LaunchSpec};
 
-use crate::config::{Config, IsolationSettings, Rung};
+use crate::config::{Config, Containers, IsolationSettings, Rung};
 use crate::runtime::cgroup::Machine;
+use crate::runtime::docker::Engine;
 use crate::runtime::files_folder;
 use crate::runtime::isolation::{Cage, Ladder};
 use crate::runtime::process::{self, Started};
@@ -89,6 +90,28 @@ pub fn examine(config: &Config, secrets: &[PathBuf]) -> Vec<Finding> {
     found.push(uids(&config.isolation));
     found.push(trial(&ladder, &home));
     found
+}
+
+/// Looks for what runs containers; nothing where none are wanted.
+pub async fn examine_engine(config: &Config) -> Option<Finding> {
+    let engine = Engine::new(config.containers.clone(), config.node_uuid);
+    let is_needed = config.containers.mode == Containers::On;
+    if engine.endpoint().is_none() && !is_needed {
+        let text =
+            "none found: all games run as processes of this machine; those that need an image need Docker or Podman";
+        return (config.containers.mode == Containers::Auto).then(|| Finding::new("engine", Verdict::Good, text));
+    }
+    let report = engine.report().await?;
+    Some(match report.error {
+        Some(error) => Finding::new("engine", if is_needed { Verdict::Wrong } else { Verdict::Weaker }, error),
+        None => {
+            let title = format!("{} {} at {}", report.name, report.version, report.endpoint);
+            match report.notes.as_slice() {
+                [] => Finding::new("engine", Verdict::Good, title),
+                notes => Finding::new("engine", Verdict::Weaker, format!("{title}; {}", notes.join("; "))),
+            }
+        }
+    })
 }
 
 /// The folder, or what there is of the way to it.

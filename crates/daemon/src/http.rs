@@ -23,6 +23,7 @@ use wire::server::{PowerAction, State as ServerState};
 use crate::line::Line;
 use crate::node::Node;
 use crate::problem::{Problem, identify};
+use crate::runtime;
 use crate::server::{Asker, Server};
 use crate::socket::handshake;
 
@@ -130,12 +131,12 @@ async fn system(
     let version = query.ok().and_then(|Query(query)| query.v);
     match version.as_deref() {
         Some("2") => Json(machine::report(&node).await).into_response(),
-        _ => Json(machine::info(&node)).into_response(),
+        _ => Json(machine::info(&node).await).into_response(),
     }
 }
 
 async fn servers(State(node): State<Arc<Node>>) -> Json<Vec<ServerDetails>> {
-    Json(node.servers().iter().map(Server::details).collect())
+    Json(node.servers().iter().map(|server| details_of(&node, server)).collect())
 }
 
 async fn create(State(node): State<Arc<Node>>, given: Body<CreateServer>) -> Answer<StatusCode> {
@@ -155,7 +156,11 @@ async fn create(State(node): State<Arc<Node>>, given: Body<CreateServer>) -> Ans
 
 async fn details(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer<Json<ServerDetails>> {
     let server = server(&node, &id)?;
-    Ok(Json(server.details()))
+    Ok(Json(details_of(&node, &server)))
+}
+
+fn details_of(node: &Node, server: &Server) -> ServerDetails {
+    server.details(runtime::kind(node, &server.status().borrow().definition))
 }
 
 async fn delete(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer<StatusCode> {

@@ -34,7 +34,7 @@ mod tasks;
 mod waiting;
 
 pub use config::{Config, ContainerSettings, Containers, IsolationSettings, Rung};
-pub use doctor::{Finding, Verdict, examine};
+pub use doctor::{Finding, Verdict, examine, examine_engine};
 pub use node::{Daemon, OpenError};
 pub use remote::RemoteError;
 pub use socket::handshake::Handover;

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use tokio::sync::{Semaphore, oneshot};
 use wire::ids::ServerId;
 use wire::node::Isolation;
-use wire::remote::{Activity, Definition};
+use wire::remote::{Activity, Definition, RuntimeKind};
 use wire::server::State;
 
 use crate::access::Revocations;
@@ -23,9 +23,9 @@ use crate::log::{Presentation, Tail};
 use crate::panel_time::PanelTime;
 use crate::remote::{Remote, RemoteError, Report};
 use crate::runtime::cgroup::Machine;
-use crate::runtime::docker::Engine;
+use crate::runtime::docker::{self, Engine};
 use crate::runtime::isolation::{Game, Ladder};
-use crate::runtime::{files_folder, holder, program};
+use crate::runtime::{self, files_folder, holder, program};
 use crate::server::actor::Actor;
 use crate::server::journal::Journal;
 use crate::server::record::replace;
@@ -99,7 +99,10 @@ impl Node {
 
     /// What keeps a server's game apart, and what does not and why. Blocks.
     pub(crate) fn isolation(&self, dir: &Path, definition: &Definition, game: Game) -> Isolation {
-        self.ladder.report(&self.machine, &self.ladder.missing(dir, definition), game)
+        match runtime::kind(self, definition) {
+            RuntimeKind::Process => self.ladder.report(&self.machine, &self.ladder.missing(dir, definition), game),
+            RuntimeKind::Docker => docker::isolation(self.ladder.has_users(), game),
+        }
     }
 
     /// Tells the panel who did what, unless it was the panel that asked.

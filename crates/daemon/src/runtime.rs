@@ -3,6 +3,7 @@
 pub(crate) mod cgroup;
 pub(crate) mod docker;
 pub(crate) mod holder;
+pub(crate) mod host;
 pub(crate) mod isolation;
 pub(crate) mod leftovers;
 pub(crate) mod link;
@@ -233,8 +234,19 @@ pub(crate) fn files_folder(dir: &Path) -> std::io::Result<PathBuf> {
 
 /// Why a shim could not start a game, for people.
 fn refused(stage: Stage, errno: i32, text: &str, program: &str) -> String {
-    match stage {
-        Stage::Exec => {
+    match (stage, errno) {
+        // Only in an image: of this machine's programs it is known before.
+        (Stage::Exec, libc::ENOENT) => {
+            format!(
+                "the program `{program}` is not installed in the image; choose another image or correct the start command"
+            )
+        }
+        (Stage::Exec, libc::EACCES) => {
+            format!(
+                "`{program}` may not be run: it is not an executable file; correct the start command or the file's mode"
+            )
+        }
+        (Stage::Exec, _) => {
             let reason = io::Error::from_raw_os_error(errno);
             format!("`{program}` cannot be run: {reason}; correct the start command")
         }

@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use wire::history::Run;
 use wire::ids::{ServerId, UserId};
 use wire::node::{Condition, Extra, Isolation, ServerDetails};
-use wire::remote::Definition;
+use wire::remote::{Definition, RuntimeKind};
 use wire::server::{PowerAction, State, Stats};
 
 use crate::clock;
@@ -443,7 +443,7 @@ impl Server {
     }
 
     /// Everything the node's API tells of a server.
-    pub(crate) fn details(&self) -> ServerDetails {
+    pub(crate) fn details(&self, runtime: RuntimeKind) -> ServerDetails {
         let status = self.0.status.borrow().clone();
         ServerDetails {
             state: status.state,
@@ -451,7 +451,7 @@ impl Server {
             utilization: *self.0.stats.borrow(),
             configuration: serde_json::to_value(&status.definition.settings).unwrap_or_default(),
             quarterdeck: Some(Extra {
-                runtime: None,
+                runtime: Some(runtime),
                 installing: false,
                 pid: status.pid,
                 next_line: self.0.console.hub().next().0,

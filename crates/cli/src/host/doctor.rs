@@ -26,8 +26,10 @@ pub(crate) async fn run(global: &Global) -> Result<(), Fault> {
     settings.apply_to_node(&mut config);
     let identity_file = folder.path().join(node::CONFIG_FILE);
     let secrets = vec![folder.database(), folder.cli_file(), identity_file.clone()];
+    let engine = daemon::examine_engine(&config).await;
     let examined = tokio::task::spawn_blocking(move || daemon::examine(&config, &secrets)).await;
     let mut found = examined.map_err(|error| Fault::Failed(format!("the look at this machine ended: {error}")))?;
+    found.extend(engine);
     if identity_file.exists() {
         found.push(match node::load(&identity_file) {
             Ok(identity) => panel(&identity.remote).await,

@@ -4,6 +4,7 @@ use wire::node::{ContainerCounts, DockerReport, MachineReport, SystemInfo, Syste
 use wire::server::State;
 
 use crate::node::Node;
+use crate::runtime::host;
 use crate::server::Server;
 use crate::stats;
 use crate::tasks::blocking;
@@ -12,7 +13,8 @@ use crate::tasks::blocking;
 const OS_RELEASE: &str = "/etc/os-release";
 
 /// The first form.
-pub(super) fn info(node: &Node) -> SystemInfo {
+pub(super) async fn info(node: &Node) -> SystemInfo {
+    let (engine, programs) = tokio::join!(node.engine.report(), blocking(host::programs));
     SystemInfo {
         architecture: std::env::consts::ARCH.to_owned(),
         cpu_count: threads(),
@@ -21,8 +23,8 @@ pub(super) fn info(node: &Node) -> SystemInfo {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         isolation: Some(node.ladder.of_machine(&node.machine)),
         panel_clock_ahead_ms: node.time.read().skew_ms,
-        engine: None,
-        programs: Vec::new(),
+        engine,
+        programs: programs.unwrap_or_default(),
     }
 }
 
@@ -41,7 +43,16 @@ pub(super) async fn report(node: &Node) -> SystemReport {
         os: pretty_name(&release).unwrap_or(std::env::consts::OS).to_owned(),
         os_type: std::env::consts::OS.to_owned(),
     };
-    let docker = DockerReport { containers, ..DockerReport::default() };
+    let docker = match node.engine.known().await {
+        Ok(known) => {
+            let (_, version) = known.title();
+            let [total, running, paused, stopped] = known.counts();
+            let containers = ContainerCounts { total, running, paused, stopped };
+            DockerReport { version, containers, ..DockerReport::default() }
+        }
+        // Nobody's containers: the counts are those of our servers.
+        Err(_) => DockerReport { containers, ..DockerReport::default() },
+    };
     SystemReport { version: env!("CARGO_PKG_VERSION").to_owned(), docker, system }
 }
 

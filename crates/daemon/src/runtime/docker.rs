@@ -12,16 +12,19 @@ mod start;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::query_parameters::{KillContainerOptions, ListContainersOptions, RemoveContainerOptions};
 use bollard::{API_DEFAULT_VERSION, Docker};
+use spool::message::rung;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 use wire::ids::ServerId;
-use wire::node::EngineReport;
+use wire::node::{EngineReport, Isolation};
 
 use crate::config::{ContainerSettings, Containers};
+use crate::runtime::isolation::Game;
 
 pub(crate) use start::launch;
 
@@ -35,6 +38,9 @@ const ANSWER_TIMEOUT_S: u64 = 60;
 const SERVER_LABEL: &str = "quarterdeck.server";
 /// Carries the uuid of the node it is of, so that two nodes of one machine leave each other's alone.
 const NODE_LABEL: &str = "quarterdeck.node";
+
+/// How long the engine may take to say what it is before it counts as silent for those who only look.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why something of a container cannot be done; the text goes to the console and to whoever asked.
 #[derive(Debug, thiserror::Error)]
@@ -153,7 +159,11 @@ impl Engine {
             return None;
         }
         let endpoint = self.endpoint().map(|path| path.display().to_string()).unwrap_or_default();
-        Some(match self.known().await {
+        let known = tokio::time::timeout(REPORT_TIMEOUT, self.known()).await.unwrap_or_else(|_| {
+            let why = format!("no answer within {} s", REPORT_TIMEOUT.as_secs());
+            Err(EngineError::Silent { endpoint: self.endpoint().unwrap_or_default(), why })
+        });
+        Some(match known {
             Ok(known) => {
                 EngineReport { endpoint, notes: known.notes(), name: known.name, version: known.version, error: None }
             }
@@ -247,6 +257,40 @@ impl Known {
     pub(crate) fn counts(&self) -> [usize; 4] {
         self.counts.map(|count| usize::try_from(count).unwrap_or(0))
     }
+}
+
+/// What keeps a game in a container apart, and what does not and why.
+pub(crate) fn isolation(has_users: bool, game: Game) -> Isolation {
+    let has_own_user = match game {
+        Game::Absent => has_users,
+        Game::Has(bits) => bits & rung::OWN_USER != 0,
+        Game::Unknown => false,
+    };
+    let rungs = [
+        "container",
+        "namespaces",
+        "network",
+        "read_only_root",
+        "session",
+        "rlimits",
+        "clean_env",
+        "no_new_privs",
+        "capabilities",
+        "seccomp:engine",
+        "memory:engine",
+        "cpu:engine",
+        "pids:engine",
+        "threads:engine",
+        "io:engine",
+    ];
+    let mut active: Vec<String> = rungs.map(str::to_owned).to_vec();
+    let mut missing = vec!["disk: this limit is kept with the server and not enforced".to_owned()];
+    if has_own_user {
+        active.push("uid".to_owned());
+    } else {
+        missing.push("uid: it is who its shim is, and could write into its own log".to_owned());
+    }
+    Isolation { active, missing }
 }
 
 /// Where an engine may be.

@@ -228,10 +228,15 @@ impl Ladder {
         Ok(Cage { user, capabilities, landlock: (!is_empty).then_some(landlock), seccomp, temporary })
     }
 
+    /// Whether a game in a container has a user of its own.
+    pub(crate) fn has_users(&self) -> bool {
+        !self.settings.off.contains(&Rung::Uid) && user::possible(&self.settings).is_ok()
+    }
+
     /// The user of a server whose game runs in a container, with its files in its hands: there it is no matter which folders of this
     /// machine the user may enter. None if there are no users for servers here. Blocks.
     pub(crate) fn contained_user(&self, dir: &Path, files: &Path, definition: &Definition) -> Option<User> {
-        if self.settings.off.contains(&Rung::Uid) || user::possible(&self.settings).is_err() {
+        if !self.has_users() {
             return None;
         }
         self.take_user(dir, files, definition)

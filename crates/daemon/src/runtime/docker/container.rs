@@ -123,8 +123,8 @@ fn limits(build: &Build) -> HostConfig {
         memory: memory.map(signed),
         memory_reservation: memory.map(|bytes| signed(bytes / 100 * RESERVATION_PERCENT)),
         memory_swap,
-        // Without a limit of its own a game whose end is forbidden would stand still for the whole machine's want.
-        oom_kill_disable: (memory.is_some() && build.oom_disabled).then_some(true),
+        // `oom_disabled` is not passed on: a game that may not be ended for memory stands still for ever, and newer kernels have no
+        // such switch. As outside of containers, it is ended, and that is said.
         cpu_period: (build.cpu_limit > 0).then_some(CPU_PERIOD_US),
         cpu_quota: (build.cpu_limit > 0).then(|| signed(build.cpu_limit).saturating_mul(CPU_PERIOD_US / 100)),
         cpuset_cpus: build.threads.clone(),
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!((host.readonly_rootfs, host.init), (Some(true), Some(false)));
         assert_eq!(host.security_opt, Some(vec!["no-new-privileges".to_owned()]));
         assert_eq!(host.log_config.unwrap().typ.as_deref(), Some("none"));
-        assert_eq!((host.memory, host.cpu_quota, host.pids_limit, host.oom_kill_disable), (None, None, None, None));
+        assert_eq!((host.memory, host.cpu_quota, host.pids_limit), (None, None, None));
         let targets: Vec<_> = host.mounts.unwrap().into_iter().map(|mount| mount.target.unwrap()).collect();
         assert_eq!(targets, ["/.quarterdeck/shim-1", "/.quarterdeck/log", "/.quarterdeck/run", "/home/container"]);
     }
@@ -259,9 +259,8 @@ mod tests {
             (host.cpuset_cpus.as_deref(), host.blkio_weight, host.pids_limit),
             (Some("0-1"), Some(10), Some(64))
         );
-        assert_eq!(host.oom_kill_disable, None);
         let unlimited = super::limits(&Build { memory_limit: 1000, swap: -1, ..Build::default() });
-        assert_eq!((unlimited.memory_swap, unlimited.oom_kill_disable), (Some(-1), Some(true)));
+        assert_eq!((unlimited.memory_swap, unlimited.oom_kill_disable), (Some(-1), None));
     }
 
     #[test]
