@@ -18,12 +18,13 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use wire::ids::ServerId;
 use wire::node::{Commands, CreateServer, DeauthorizeUser, DenyTokens, Logs, Power, SERIAL_HEADER, ServerDetails};
-use wire::server::{PowerAction, State as ServerState};
+use wire::server::State as ServerState;
 
 use crate::line::Line;
 use crate::node::Node;
 use crate::problem::{Problem, identify};
 use crate::runtime;
+use crate::server::install::{self, Wish};
 use crate::server::{Asker, Server};
 use crate::socket::handshake;
 
@@ -75,6 +76,9 @@ fn routes(node: &Arc<Node>) -> Router<Arc<Node>> {
         .route("/api/servers/{server}/console/runs/{run}", get(history::run))
         .route("/api/servers/{server}/console/stats", get(history::stats))
         .route("/api/servers/{server}/sync", post(sync))
+        .route("/api/servers/{server}/install", post(install).delete(abort_install))
+        .route("/api/servers/{server}/install/lines", get(lines::of_installation))
+        .route("/api/servers/{server}/reinstall", post(reinstall))
         .route("/api/servers/{server}/ws/deny", post(deny))
         .route("/api/deauthorize-user", post(deauthorize))
         .layer(middleware::from_fn_with_state(node.clone(), authenticate));
@@ -147,11 +151,26 @@ async fn create(State(node): State<Arc<Node>>, given: Body<CreateServer>) -> Ans
     let server = node.add(definition).await.map_err(|error| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the server cannot be set up: {error}"))
     })?;
-    if start_on_completion {
-        // Accepted is all this answer says; how the start went is in the console and in the state.
-        drop(server.power(PowerAction::Start, Asker { user: None, ip: None }, 0));
-    }
+    // Accepted is all this answer says; how it went is in the console, in the state, and the panel hears of it.
+    install::begin(&node, &server, Wish { reinstall: false, then_start: start_on_completion }).await?;
     Ok(StatusCode::ACCEPTED)
+}
+
+async fn install(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer<StatusCode> {
+    install::begin(&node, &server(&node, &id)?, Wish { reinstall: false, then_start: false }).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn reinstall(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer<StatusCode> {
+    install::begin(&node, &server(&node, &id)?, Wish { reinstall: true, then_start: false }).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn abort_install(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer<StatusCode> {
+    if server(&node, &id)?.abort_installation() {
+        return Ok(StatusCode::ACCEPTED);
+    }
+    Err(Problem::new(StatusCode::CONFLICT, "the server is not being installed"))
 }
 
 async fn details(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer<Json<ServerDetails>> {

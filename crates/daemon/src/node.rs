@@ -27,6 +27,7 @@ use crate::runtime::docker::{self, Engine};
 use crate::runtime::isolation::{Game, Ladder};
 use crate::runtime::{self, files_folder, holder, program};
 use crate::server::actor::Actor;
+use crate::server::install;
 use crate::server::journal::Journal;
 use crate::server::record::replace;
 use crate::server::{Asker, Crashes, DEFINITION_FILE, Kept, LOG_DIR, Server, Standing, Status};
@@ -177,6 +178,7 @@ impl Node {
             definition: Arc::new(definition.clone()),
             pid: None,
             isolation,
+            installing: false,
             last_exit: None,
             restart_at_ms: None,
             kill_at_ms: None,
@@ -203,6 +205,7 @@ impl Node {
         self.tasks.spawn(Kind::Server, id, actor.run(found, mailbox, taken_up));
         // From then on it shows the state of the game that was found. An actor that has ended already has nothing to show.
         let _ = is_taken_up.await;
+        install::resume(self, &server).await;
         Ok(server)
     }
 
@@ -220,6 +223,7 @@ impl Node {
 
     /// Deletes a server: its game, its log, its files.
     pub(crate) async fn remove(&self, server: &Server) -> std::io::Result<()> {
+        server.without_installation().await;
         server.delete().await;
         if let Err(error) = self.engine.forget(server.id()).await {
             tracing::warn!(server = %server.id(), %error, "what the container engine has of a deleted server is left behind");
@@ -329,7 +333,10 @@ impl Daemon {
     pub async fn boot(&self) -> Result<(), RemoteError> {
         // What could not be taken up at the start may be there by now.
         self.node.take_up_kept().await;
-        self.node.remote.reset().await?;
+        // It would make usable what is being installed still; how that ends the panel is told.
+        if !self.node.servers().iter().any(|server| server.status().borrow().installing) {
+            self.node.remote.reset().await?;
+        }
         let listed = self.node.remote.servers().await?;
         for server in self.node.servers() {
             if !listed.iter().any(|remote| remote.uuid == server.id()) {

@@ -14,7 +14,10 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wire::ids::ServerId;
-use wire::remote::{Activity, ActivityBatch, Definition, RemoteServer, ServerPage, StatusChange, StatusReport};
+use wire::remote::{
+    Activity, ActivityBatch, Definition, InstallReport, InstallScript, RemoteServer, ServerPage, StatusChange,
+    StatusReport,
+};
 
 use crate::clock;
 use crate::config::Config;
@@ -79,7 +82,7 @@ pub enum RemoteError {
 impl RemoteError {
     /// Whether the panel refuses what was sent, so that sending it again is of no use. Its rate limit, or credentials that it
     /// does not know yet, say nothing about that.
-    fn is_about_content(&self) -> bool {
+    pub(crate) fn is_about_content(&self) -> bool {
         matches!(self, Self::Refused { status: 400 | 409 | 413 | 422, .. })
     }
 }
@@ -163,6 +166,17 @@ impl Remote {
     /// One server's definition.
     pub(crate) async fn server(&self, id: ServerId) -> Result<Definition, RemoteError> {
         self.json("a server's definition", self.request(Method::GET, &format!("/servers/{id}"))).await
+    }
+
+    /// How a server's files come to be.
+    pub(crate) async fn install(&self, id: ServerId) -> Result<InstallScript, RemoteError> {
+        self.json("a server's installation", self.request(Method::GET, &format!("/servers/{id}/install"))).await
+    }
+
+    /// Says how an installation has ended.
+    pub(crate) async fn installed(&self, id: ServerId, report: InstallReport) -> Result<(), RemoteError> {
+        let request = self.request(Method::POST, &format!("/servers/{id}/install"));
+        self.send("the end of an installation", request.json(&report)).await.map(drop)
     }
 
     /// Says that this node has booted: nothing is being installed any more.

@@ -4,6 +4,7 @@ pub(crate) mod cgroup;
 pub(crate) mod docker;
 pub(crate) mod holder;
 pub(crate) mod host;
+pub(crate) mod install;
 pub(crate) mod isolation;
 pub(crate) mod leftovers;
 pub(crate) mod link;

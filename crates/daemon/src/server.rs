@@ -8,6 +8,7 @@ mod chronicle;
 mod commands;
 pub(crate) mod crashes;
 pub(crate) mod documents;
+pub(crate) mod install;
 pub(crate) mod journal;
 pub(crate) mod launch;
 pub(crate) mod record;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use engine::power::Power;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use wire::history::Run;
 use wire::ids::{ServerId, UserId};
 use wire::node::{Condition, Extra, Isolation, ServerDetails};
@@ -70,6 +72,8 @@ pub(crate) struct Status {
     /// The game's process id, while it runs.
     pub(crate) pid: Option<u32>,
     pub(crate) isolation: Isolation,
+    /// Its files are being put in place; it cannot be started.
+    pub(crate) installing: bool,
     /// How the last run ended, while none is under way.
     pub(crate) last_exit: Option<LastExit>,
     /// Unix milliseconds of the start that back-off has planned.
@@ -201,6 +205,8 @@ struct Shared {
     source: Mutex<Option<Source>>,
     seen: Mutex<Vec<ShimProcess>>,
     viewers: Mutex<HashMap<Option<UserId>, usize>>,
+    /// Ends the installation that is under way.
+    installing: Mutex<Option<CancellationToken>>,
     fanout: Fanout,
 }
 
@@ -228,6 +234,7 @@ impl Server {
             source: Mutex::default(),
             seen: Mutex::default(),
             viewers: Mutex::default(),
+            installing: Mutex::default(),
             fanout: Fanout::default(),
         };
         (Self(Arc::new(shared)), receiver)
@@ -285,6 +292,13 @@ impl Server {
     ) -> impl Future<Output = Result<(), Refused>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
         self.ask(Event::Command { text, asker, reply }, answer)
+    }
+
+    /// Writes a line of the node's own into the console. One that finds no room is logged.
+    fn say(&self, text: String) {
+        if let Err(error) = self.0.mailbox.try_send(Event::Say(text)) {
+            tracing::warn!(server = %self.0.id, %error, "a line of the node's own is left out");
+        }
     }
 
     /// Puts a new definition in force.
@@ -452,7 +466,7 @@ impl Server {
             configuration: serde_json::to_value(&status.definition.settings).unwrap_or_default(),
             quarterdeck: Some(Extra {
                 runtime: Some(runtime),
-                installing: false,
+                installing: status.installing,
                 pid: status.pid,
                 next_line: self.0.console.hub().next().0,
                 isolation: status.isolation,

@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Fanout,
     /// The connection to one shim.
     Shim,
+    /// The installation of one game server.
+    Install,
     /// Samples of all servers, and the sizes of their directories.
     Stats,
     /// Reports to the panel.
@@ -31,6 +33,7 @@ impl fmt::Display for Kind {
             Self::Server => "server",
             Self::Fanout => "fanout",
             Self::Shim => "shim",
+            Self::Install => "install",
             Self::Stats => "stats",
             Self::Report => "report",
             Self::Clock => "clock",

@@ -15,9 +15,11 @@ use super::follow::Checked;
 use super::history::{Asked, asked, item, known_run, reading};
 use super::{Answer, follow, serial, server};
 use crate::history::{self, Range};
+use crate::log::Tail;
 use crate::node::Node;
 use crate::problem::Problem;
 use crate::server::LOG_DIR;
+use crate::server::install::INSTALL_DIR;
 
 /// Lines in one answer.
 const LINES_MAX: u64 = 5000;
@@ -84,6 +86,42 @@ pub(super) async fn lines(
     let limit = limit.unwrap_or(LINES_DEFAULT).clamp(1, LINES_MAX);
     let dir = server.dir().join(LOG_DIR);
     let lines = reading(&node, move |_| history::lines(&dir, console.presentation(), within, range, limit)).await?;
+    Ok(match format.unwrap_or(Format::Json) {
+        Format::Json => item("console_lines", &lines).into_response(),
+        format => (format.content_type(), format.all(&lines)).into_response(),
+    })
+}
+
+/// What a server's installations have said, by number; each is a run in a log of its own.
+pub(super) async fn of_installation(
+    State(node): State<Arc<Node>>,
+    Path(id): Path<String>,
+    query: Asked<LinesQuery>,
+) -> Answer<Response> {
+    let server = server(&node, &id)?;
+    let LinesQuery { after, before, limit, format, .. } = asked(query)?;
+    let range = match (after, before) {
+        (Some(seq), None) => Range::After(seq),
+        (None, Some(seq)) => Range::Before(seq),
+        (None, None) => Range::Newest,
+        (Some(_), Some(_)) => {
+            let text = "say `after` or `before`, not both; `limit` says how many";
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, text));
+        }
+    };
+    let limit = limit.unwrap_or(LINES_DEFAULT).clamp(1, LINES_MAX);
+    let (dir, console) = (server.dir().join(INSTALL_DIR).join(LOG_DIR), server.console().clone());
+    let lines = reading(&node, move |_| {
+        let presentation = console.presentation();
+        let head = match Tail::open(&dir, presentation.clone()) {
+            Ok((tail, _)) => tail.next().0,
+            // It has never been installed.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        history::lines(&dir, presentation, 0..head, range, limit)
+    });
+    let lines = lines.await?;
     Ok(match format.unwrap_or(Format::Json) {
         Format::Json => item("console_lines", &lines).into_response(),
         format => (format.content_type(), format.all(&lines)).into_response(),

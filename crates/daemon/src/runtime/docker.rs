@@ -26,7 +26,7 @@ use wire::node::{EngineReport, Isolation};
 use crate::config::{ContainerSettings, Containers};
 use crate::runtime::isolation::Game;
 
-pub(crate) use start::launch;
+pub(crate) use start::{install, launch};
 
 /// Where engines listen, in the order in which they are looked for.
 const SOCKETS: [&str; 3] = ["/var/run/docker.sock", "/run/docker.sock", "/run/podman/podman.sock"];

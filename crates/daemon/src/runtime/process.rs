@@ -49,14 +49,25 @@ pub(super) async fn launch(
         return Err(LaunchError::Unwanted);
     }
     let run_id = spec.run_id;
-    let site = Site { tasks: &node.tasks, id: server.id(), dir: server.dir(), leaf: &leaf };
-    match site.start(&node.shim, spec, START_TIMEOUT, unwanted).await {
+    match start_at(node, server.id(), server.dir(), &leaf, spec, unwanted).await {
         Ok((found, pid)) => Ok((found, pid, run_id, Place { leaf, container: None })),
         Err(error) => {
             leaf.remove();
             Err(error)
         }
     }
+}
+
+/// Starts what a spec says, where log and socket are in `dir`. An error means that nothing holds the log.
+pub(super) async fn start_at(
+    node: &Arc<Node>,
+    id: ServerId,
+    dir: &Path,
+    leaf: &Leaf,
+    spec: LaunchSpec,
+    unwanted: &CancellationToken,
+) -> Result<(Found, u32), LaunchError> {
+    Site { tasks: &node.tasks, id, dir, leaf }.start(&node.shim, spec, START_TIMEOUT, unwanted).await
 }
 
 /// How far a start came.

@@ -52,6 +52,8 @@ pub(crate) enum Event {
     Command { text: String, asker: Asker, reply: Reply },
     /// A new definition.
     Configure(Box<Definition>),
+    /// A line of the node's own.
+    Say(String),
     /// End the game, then the actor.
     Delete { done: oneshot::Sender<()> },
 }
@@ -214,12 +216,20 @@ impl Actor {
         match event {
             // Nothing may begin any more; whoever asked is told when the event is dropped.
             Event::Power { .. } | Event::Command { .. } | Event::Configure(_) if !self.deleting.is_empty() => {}
+            Event::Power { action: PowerAction::Start | PowerAction::Restart, reply, .. }
+                if self.server.status().borrow().installing =>
+            {
+                let text = "the server is being installed; start it when that is done";
+                // Whoever asked may be gone.
+                let _ = reply.send(Err(Refused::new(RefusedKind::State, text)));
+            }
             Event::Power { action, asker, wait_ms, reply } => {
                 tracing::info!(server = %self.server.id(), %action, user = ?asker.user, "power action asked for");
                 let id = self.id();
                 self.replies.insert(id, PendingPower { action, asker, reply });
                 self.input(Input::Request { id, action, wait_ms }).await;
             }
+            Event::Say(text) => self.note(text).await,
             Event::Command { text, asker, reply } => self.command(text, asker, reply),
             Event::Configure(definition) => self.configure(*definition).await,
             Event::Delete { done } => {

@@ -13,6 +13,12 @@ use crate::runtime::cgroup::memory_limit_bytes;
 
 /// Where the game's files are in its container; images of the community expect them there.
 pub(crate) const FILES_TARGET: &str = "/home/container";
+/// Where they are for an installation, and where its script is; stock nodes have them there.
+pub(super) const INSTALL_TARGET: &str = "/mnt/server";
+pub(super) const SCRIPT_TARGET: &str = "/mnt/install";
+/// An installation has at least so much memory, MiB, and processor time, percent of a core, whatever its server may have.
+const INSTALL_MEMORY_MIB: u64 = 1024;
+const INSTALL_CPU_PERCENT: u64 = 100;
 /// What is ours in a container.
 pub(crate) const OWN_TARGET: &str = "/.quarterdeck";
 /// Capabilities of the shim: to become the game's user, to give it its terminal, to end it. The game itself has none.
@@ -36,6 +42,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) log: &'a Path,
     pub(super) run: &'a Path,
     pub(super) files: &'a Path,
+    /// The folder of an installation's script, if that is what runs.
+    pub(super) script: Option<&'a Path>,
     /// Folders of this machine in which mounts may be.
     pub(super) allowed_mounts: &'a [PathBuf],
     pub(super) dns: &'a [String],
@@ -65,11 +73,14 @@ pub(super) fn log_target() -> PathBuf {
 /// A container that runs the shim, which runs the game.
 pub(super) fn body(definition: &Definition, around: &Surroundings<'_>) -> Result<ContainerCreateBody, String> {
     let settings = &definition.settings;
-    let (exposed, bindings) = ports(&settings.allocations);
+    // Nobody plays while it is installed.
+    let allocations = if around.script.is_some() { &Allocations::default() } else { &settings.allocations };
+    let (exposed, bindings) = ports(allocations);
     let mut labels = around.labels.clone();
     for (name, value) in &settings.labels {
         labels.entry(name.clone()).or_insert_with(|| value.clone());
     }
+    let build = if around.script.is_some() { installing(&settings.build) } else { settings.build.clone() };
     let shim = own(around.shim).display().to_string();
     let tmpfs = format!("rw,exec,nosuid,nodev,mode=1777,size={}m", around.tmpfs_mib);
     let open_files = i64::try_from(around.open_files_max).unwrap_or(i64::MAX);
@@ -84,15 +95,22 @@ pub(super) fn body(definition: &Definition, around: &Surroundings<'_>) -> Result
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
         init: Some(false),
-        readonly_rootfs: Some(true),
         tmpfs: Some(HashMap::from([("/tmp".to_owned(), tmpfs)])),
-        cap_drop: Some(vec!["ALL".to_owned()]),
-        cap_add: Some(SHIM_CAPABILITIES.map(str::to_owned).to_vec()),
-        security_opt: Some(vec!["no-new-privileges".to_owned()]),
         // Root in there is the owner of the log, and has nothing else of root's.
         userns_mode: around.maps_users.then(|| "host".to_owned()),
         ulimits: Some(vec![nofile, core]),
-        ..limits(&settings.build)
+        ..limits(&build)
+    };
+    let host = match around.script {
+        // It installs packages as root of its container, and is no more than that: the engine's own rules hold.
+        Some(_) => HostConfig { ..host },
+        None => HostConfig {
+            readonly_rootfs: Some(true),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            cap_add: Some(SHIM_CAPABILITIES.map(str::to_owned).to_vec()),
+            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            ..host
+        },
     };
     Ok(ContainerCreateBody {
         image: Some(around.image.to_owned()),
@@ -110,6 +128,17 @@ pub(super) fn body(definition: &Definition, around: &Surroundings<'_>) -> Result
         host_config: Some(host),
         ..Default::default()
     })
+}
+
+/// The limits of an installation: those of the server, but enough for a script.
+fn installing(build: &Build) -> Build {
+    let at_least = |value: u64, least: u64| if value == 0 { 0 } else { value.max(least) };
+    Build {
+        memory_limit: at_least(build.memory_limit, INSTALL_MEMORY_MIB),
+        cpu_limit: at_least(build.cpu_limit, INSTALL_CPU_PERCENT),
+        pids_limit: 0,
+        ..build.clone()
+    }
 }
 
 fn limits(build: &Build) -> HostConfig {
@@ -166,8 +195,15 @@ fn mounts(definition: &Definition, around: &Surroundings<'_>) -> Result<Vec<Moun
         bind(around.shim, &own(around.shim), true),
         bind(around.log, &log_target(), false),
         bind(around.run, &run_target(), false),
-        bind(around.files, Path::new(FILES_TARGET), false),
     ];
+    match around.script {
+        Some(script) => {
+            mounts.push(bind(around.files, Path::new(INSTALL_TARGET), false));
+            mounts.push(bind(script, Path::new(SCRIPT_TARGET), true));
+            return Ok(mounts);
+        }
+        None => mounts.push(bind(around.files, Path::new(FILES_TARGET), false)),
+    }
     mounts.extend(around.program.map(|program| bind(program, &own(program), true)));
     for mount in &definition.settings.mounts {
         let (source, target) = (Path::new(&mount.source), Path::new(&mount.target));
@@ -215,6 +251,7 @@ mod tests {
             log: Path::new("/data/servers/x/log"),
             run: Path::new("/data/servers/x/run"),
             files: Path::new("/data/servers/x/files"),
+            script: None,
             allowed_mounts: allowed,
             dns: &[],
             tmpfs_mib: 100,
@@ -244,6 +281,22 @@ mod tests {
         assert_eq!((host.memory, host.cpu_quota, host.pids_limit), (None, None, None));
         let targets: Vec<_> = host.mounts.unwrap().into_iter().map(|mount| mount.target.unwrap()).collect();
         assert_eq!(targets, ["/.quarterdeck/shim-1", "/.quarterdeck/log", "/.quarterdeck/run", "/home/container"]);
+    }
+
+    #[test]
+    fn an_installation_is_root_of_its_container_and_has_room() {
+        let settings = json!({ "build": { "memory_limit": 100, "cpu_limit": 50, "pids_limit": 5 } });
+        let body =
+            body(&definition(settings), &Surroundings { script: Some(Path::new("/data/i")), ..around(&[]) }).unwrap();
+        let host = body.host_config.unwrap();
+        let least = limits(&Build { memory_limit: INSTALL_MEMORY_MIB, cpu_limit: 100, ..Build::default() });
+        assert_eq!((host.memory, host.cpu_quota, host.pids_limit), (least.memory, least.cpu_quota, None));
+        assert_eq!((host.cap_drop, host.readonly_rootfs), (None, None));
+        assert!(host.port_bindings.unwrap().is_empty());
+        let mounts = host.mounts.unwrap();
+        let targets: Vec<_> = mounts.iter().map(|mount| mount.target.as_deref().unwrap()).collect();
+        assert_eq!(targets.get(3..), Some(&["/mnt/server", "/mnt/install"][..]));
+        assert_eq!(mounts[4].read_only, Some(true));
     }
 
     #[test]

@@ -14,15 +14,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode};
 use spool::contained::{ready_path, spec_path};
 use spool::ready::Ready;
-use spool::spec::{Console, LaunchSpec, Rlimit, User, resource};
+use spool::spec::{Console, LaunchSpec, Rlimit, resource};
 use tokio_util::sync::CancellationToken;
-use wire::remote::{ConsoleMode, Definition, StopKind};
+use wire::remote::{ConsoleMode, Definition, InstallScript, StopKind};
 
-use super::container::{self, FILES_TARGET, Surroundings};
+use super::container::{self, FILES_TARGET, INSTALL_TARGET, SCRIPT_TARGET, Surroundings};
 use super::{Engine, EngineError, Known, image, network};
 use crate::node::Node;
 use crate::runtime::docker::image::Image;
 use crate::runtime::holder::{self, Found};
+use crate::runtime::install::{self, INSTALL_UMASK, SCRIPT_DIR, SCRIPT_FILE};
 use crate::runtime::{
     CONTAINER_DIR, LaunchError, OPEN_FILES_MAX, PTY, START_TIMEOUT, Story, UMASK, files_folder, refused, signal_number,
 };
@@ -41,10 +42,24 @@ const LAST_LOOK: Duration = Duration::from_millis(500);
 struct Prepared {
     spec: LaunchSpec,
     answer: fs::File,
+    folders: Folders,
+}
+
+/// Folders of this machine that a container sees.
+struct Folders {
     files: PathBuf,
     run: PathBuf,
     log: PathBuf,
     program: Option<PathBuf>,
+    /// The script of an installation.
+    script: Option<PathBuf>,
+}
+
+/// What there is for a start in the engine.
+struct Ground {
+    known: Known,
+    image: Image,
+    network: String,
 }
 
 /// Starts a game in a container of its own. An error means that there is none.
@@ -55,6 +70,45 @@ pub(crate) async fn launch(
     unwanted: &CancellationToken,
     story: &Story,
 ) -> Result<(Found, u32, [u8; 16]), LaunchError> {
+    let ground = clear(node, server, &definition.settings.container.image, unwanted, story).await?;
+    let prepared = {
+        let (node, dir, definition) = (node.clone(), server.dir().clone(), definition.clone());
+        let (image, is_rootless) = (ground.image.clone(), ground.known.is_rootless);
+        blocking(move || prepare(&node, &dir, &definition, &image, is_rootless))
+    };
+    let prepared = prepared.await.map_err(LaunchError::Folder)??;
+    let starting = Starting { node, server, definition, dir: server.dir(), ground: &ground, unwanted };
+    starting.start(prepared).await
+}
+
+/// Runs an installation's script in a container of its own; `dir` is the installation's folder.
+pub(crate) async fn install(
+    node: &Arc<Node>,
+    server: &Server,
+    definition: &Definition,
+    script: &InstallScript,
+    dir: &Path,
+    unwanted: &CancellationToken,
+    story: &Story,
+) -> Result<(Found, u32, [u8; 16]), LaunchError> {
+    let ground = clear(node, server, &script.container_image, unwanted, story).await?;
+    let prepared = {
+        let (node, server, dir) = (node.clone(), server.clone(), dir.to_owned());
+        let (definition, script, image) = (definition.clone(), script.clone(), ground.image.clone());
+        blocking(move || prepare_install(&node, &server, &dir, &definition, &script, &image))
+    };
+    let prepared = prepared.await.map_err(LaunchError::Folder)??;
+    Starting { node, server, definition, dir, ground: &ground, unwanted }.start(prepared).await
+}
+
+/// Makes room in the engine and gets what a container needs.
+async fn clear(
+    node: &Arc<Node>,
+    server: &Server,
+    image: &str,
+    unwanted: &CancellationToken,
+    story: &Story,
+) -> Result<Ground, LaunchError> {
     let engine = &node.engine;
     // One of an earlier run, or one that was started by hand: its log is ours now.
     engine.remove(server.id()).await?;
@@ -62,83 +116,80 @@ pub(crate) async fn launch(
     let image = tokio::select! {
         biased;
         () = unwanted.cancelled() => return Err(LaunchError::Unwanted),
-        image = image::have(engine, &definition.settings.container.image, story) => image?,
+        image = image::have(engine, image, story) => image?,
     };
-    let network = network::have(engine, server.id()).await?;
-    let prepared = {
-        let (node, dir, definition, image) = (node.clone(), server.dir().clone(), definition.clone(), image.clone());
-        let is_rootless = known.is_rootless;
-        blocking(move || prepare(&node, &dir, &definition, &image, is_rootless))
-    };
-    let prepared = prepared.await.map_err(LaunchError::Folder)??;
-    if unwanted.is_cancelled() {
-        return Err(LaunchError::Unwanted);
-    }
-    let run_id = prepared.spec.run_id;
-    let begun = begin(node, server, definition, &known, &image, &network, prepared, unwanted).await;
-    match begun {
-        Ok((found, pid)) => Ok((found, pid, run_id)),
-        Err(error) => {
-            if let Err(left) = engine.remove(server.id()).await {
-                tracing::error!(server = %server.id(), error = %left, "the container of a failed start is left behind");
-            }
-            Err(error)
-        }
-    }
+    Ok(Ground { known, image, network: network::have(engine, server.id()).await? })
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a start has found out, used once")]
-async fn begin(
-    node: &Arc<Node>,
-    server: &Server,
-    definition: &Definition,
-    known: &Known,
-    image: &Image,
-    network: &str,
-    prepared: Prepared,
-    unwanted: &CancellationToken,
-) -> Result<(Found, u32), LaunchError> {
-    let engine = &node.engine;
-    let settings = engine.settings();
-    let body = container::body(
-        definition,
-        &Surroundings {
-            image: &image.name,
-            network,
+/// A start that is under way.
+struct Starting<'a> {
+    node: &'a Arc<Node>,
+    server: &'a Server,
+    definition: &'a Definition,
+    /// Where log and socket are.
+    dir: &'a Path,
+    ground: &'a Ground,
+    unwanted: &'a CancellationToken,
+}
+
+impl Starting<'_> {
+    async fn start(&self, prepared: Prepared) -> Result<(Found, u32, [u8; 16]), LaunchError> {
+        if self.unwanted.is_cancelled() {
+            return Err(LaunchError::Unwanted);
+        }
+        let run_id = prepared.spec.run_id;
+        match self.begin(prepared).await {
+            Ok((found, pid)) => Ok((found, pid, run_id)),
+            Err(error) => {
+                if let Err(left) = self.node.engine.remove(self.server.id()).await {
+                    tracing::error!(server = %self.server.id(), error = %left, "the container of a failed start is left behind");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin(&self, prepared: Prepared) -> Result<(Found, u32), LaunchError> {
+        let Self { node, server, definition, .. } = self;
+        let Prepared { spec, answer: pipe, folders } = prepared;
+        let (engine, settings) = (&node.engine, node.engine.settings());
+        let around = Surroundings {
+            image: &self.ground.image.name,
+            network: &self.ground.network,
             labels: engine.labels(server.id()),
             shim: &node.shim,
-            program: prepared.program.as_deref(),
-            log: &prepared.log,
-            run: &prepared.run,
-            files: &prepared.files,
+            program: folders.program.as_deref(),
+            log: &folders.log,
+            run: &folders.run,
+            files: &folders.files,
+            script: folders.script.as_deref(),
             allowed_mounts: &settings.allowed_mounts,
             dns: &settings.dns,
             tmpfs_mib: settings.tmpfs_mib,
             user: own_user(),
             open_files_max: open_files_max(),
-            maps_users: known.maps_users,
-        },
-    );
-    let body = body.map_err(|why| EngineError::Refused { what: "make the container", why })?;
-    let client = engine.client().await?;
-    let run = uuid::Uuid::from_bytes(prepared.spec.run_id).simple().to_string();
-    let name = format!("quarterdeck-{}-{}", server.id().short(), run.get(..8).unwrap_or_default());
-    let options = CreateContainerOptions { name: Some(name), ..Default::default() };
-    let made = client.create_container(Some(options), body).await;
-    let made = made.map_err(|error| engine.failed("make the container", &error))?;
-    let started = client.start_container(&made.id, None::<StartContainerOptions>).await;
-    started.map_err(|error| engine.failed("start the container", &error))?;
-    let answered = answer(engine, &made.id, prepared.answer, unwanted).await?;
-    match answered {
-        Ready::Ok { game_pid, .. } => {
-            let found = holder::join(&node.tasks, server.id(), server.dir()).await;
-            let pid = if let Found::Running(holder) = &found { holder.pid } else { game_pid };
-            Ok((found, pid))
-        }
-        Ready::Failed { stage, errno, text } => {
-            let program =
-                String::from_utf8_lossy(prepared.spec.argv.first().map_or(&[][..], Vec::as_slice)).into_owned();
-            Err(LaunchError::Refused { text: refused(stage, errno, &text, &program) })
+            maps_users: self.ground.known.maps_users,
+        };
+        let body = container::body(definition, &around);
+        let body = body.map_err(|why| EngineError::Refused { what: "make the container", why })?;
+        let client = engine.client().await?;
+        let run = uuid::Uuid::from_bytes(spec.run_id).simple().to_string();
+        let name = format!("quarterdeck-{}-{}", server.id().short(), run.get(..8).unwrap_or_default());
+        let options = CreateContainerOptions { name: Some(name), ..Default::default() };
+        let made = client.create_container(Some(options), body).await;
+        let made = made.map_err(|error| engine.failed("make the container", &error))?;
+        let started = client.start_container(&made.id, None::<StartContainerOptions>).await;
+        started.map_err(|error| engine.failed("start the container", &error))?;
+        match answer(engine, &made.id, pipe, self.unwanted).await? {
+            Ready::Ok { game_pid, .. } => {
+                let found = holder::join(&node.tasks, server.id(), self.dir).await;
+                let pid = if let Found::Running(holder) = &found { holder.pid } else { game_pid };
+                Ok((found, pid))
+            }
+            Ready::Failed { stage, errno, text } => {
+                let program = spec.argv.first().map(|program| String::from_utf8_lossy(program)).unwrap_or_default();
+                Err(LaunchError::Refused { text: refused(stage, errno, &text, &program) })
+            }
         }
     }
 }
@@ -226,10 +277,7 @@ fn prepare(
     };
     launch::write_files(definition, &files, &around, user)?;
     let command = command(definition, image, &around)?;
-    let (run, log) = (dir.join(CONTAINER_DIR), dir.join(LOG_DIR));
-    for folder in [&run, &log] {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(LaunchError::Folder)?;
-    }
+    let (run, log) = own_folders(&dir).map_err(LaunchError::Folder)?;
     let stop = &definition.process_configuration.stop;
     let spec = LaunchSpec {
         run_id: *uuid::Uuid::new_v4().as_bytes(),
@@ -256,12 +304,58 @@ fn prepare(
         oom_score_adj: None,
         ignore_hangup: stop.kind != StopKind::Signal || signal_number(&stop.value) != libc::SIGHUP,
     };
-    let answer = lay_out(&run, &spec, user).map_err(LaunchError::Folder)?;
-    Ok(Prepared { spec, answer, files, run, log, program })
+    let answer = lay_out(&run, &spec).map_err(LaunchError::Folder)?;
+    Ok(Prepared { spec, answer, folders: Folders { files, run, log, program, script: None } })
+}
+
+/// The same for an installation: the shim runs the script as root of its container, as scripts of the community expect it.
+fn prepare_install(
+    node: &Node,
+    server: &Server,
+    dir: &Path,
+    definition: &Definition,
+    script: &InstallScript,
+    image: &Image,
+) -> Result<Prepared, LaunchError> {
+    let files = server.dir().canonicalize().and_then(|dir| files_folder(&dir)).map_err(LaunchError::Folder)?;
+    let dir = dir.canonicalize().map_err(LaunchError::Folder)?;
+    let (run, log) = own_folders(&dir).map_err(LaunchError::Folder)?;
+    let folder = dir.join(SCRIPT_DIR);
+    install::write_script(&folder, &script.script).map_err(LaunchError::Folder)?;
+    let around = GameSurroundings { files: Path::new(INSTALL_TARGET), program: Path::new(""), bind: Some("0.0.0.0") };
+    let env = environment(definition, image, &around);
+    let target = Path::new(SCRIPT_TARGET).join(SCRIPT_FILE);
+    let argv = install::interpreter(&script.entrypoint).into_iter().chain([target.display().to_string()]);
+    let spec = LaunchSpec {
+        env: env.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect(),
+        no_new_privs: false,
+        umask: INSTALL_UMASK,
+        segment_bytes: node.config.segment_bytes,
+        retain_bytes: node.config.retain_bytes,
+        ignore_hangup: true,
+        ..LaunchSpec::new(
+            *uuid::Uuid::new_v4().as_bytes(),
+            &container::log_target(),
+            &container::run_target(),
+            argv.map(String::into_bytes).collect(),
+            Path::new("/"),
+        )
+    };
+    let answer = lay_out(&run, &spec).map_err(LaunchError::Folder)?;
+    Ok(Prepared { spec, answer, folders: Folders { files, run, log, program: None, script: Some(folder) } })
+}
+
+/// The folders of a container's shim in a folder of a server: for what it is told, and for its log.
+fn own_folders(dir: &Path) -> io::Result<(PathBuf, PathBuf)> {
+    let (run, log) = (dir.join(CONTAINER_DIR), dir.join(LOG_DIR));
+    for folder in [&run, &log] {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    Ok((run, log))
 }
 
 /// Puts what the shim reads into its folder, and gives the end of the pipe that is read here.
-fn lay_out(run: &Path, spec: &LaunchSpec, _user: Option<User>) -> io::Result<fs::File> {
+fn lay_out(run: &Path, spec: &LaunchSpec) -> io::Result<fs::File> {
     let (spec_file, pipe) = (spec_path(run), ready_path(run));
     for old in [&spec_file, &pipe] {
         match fs::remove_file(old) {
@@ -285,6 +379,17 @@ fn command(
     image: &Image,
     around: &GameSurroundings<'_>,
 ) -> Result<launch::Command, LaunchError> {
+    let env = environment(definition, image, around);
+    let argv = if image.entrypoint.is_empty() {
+        launch::arguments(definition, &env)?
+    } else {
+        image.entrypoint.iter().chain(&image.cmd).cloned().collect()
+    };
+    Ok(launch::Command { argv, env })
+}
+
+/// The image's variables, and those of a game over them.
+fn environment(definition: &Definition, image: &Image, around: &GameSurroundings<'_>) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
     for text in &image.env {
         if let Some((name, value)) = text.split_once('=').filter(|(name, _)| !NOT_OF_GAMES.contains(name)) {
@@ -298,10 +403,5 @@ fn command(
     for name in ["USER", "LOGNAME"] {
         env.entry(name.to_owned()).or_insert_with(|| USER_NAME.to_owned());
     }
-    let argv = if image.entrypoint.is_empty() {
-        launch::arguments(definition, &env)?
-    } else {
-        image.entrypoint.iter().chain(&image.cmd).cloned().collect()
-    };
-    Ok(launch::Command { argv, env })
+    env
 }
