@@ -89,6 +89,22 @@ pub struct Dockerd {
 }
 
 impl Dockerd {
+    /// Whether one can be started here.
+    ///
+    /// # Errors
+    /// What is missing, and how to get it.
+    pub fn possible() -> Result<(), String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("an engine of the tests' own takes root".to_owned());
+        }
+        let is_there =
+            |name: &&&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
+        match ["containerd", "dockerd", "docker"].iter().find(|name| !is_there(name)) {
+            Some(name) => Err(format!("there is no {name} (apt-get install docker.io)")),
+            None => Ok(()),
+        }
+    }
+
     /// One that comes up with the image in it.
     ///
     /// # Panics
