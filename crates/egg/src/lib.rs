@@ -2,6 +2,7 @@
 
 pub mod model;
 pub mod read;
+pub mod rules;
 pub mod stop;
 pub mod verdict;
 
@@ -10,5 +11,6 @@ mod write;
 
 pub use model::{Config, Egg, Image, Install, Variable};
 pub use read::{Note, ReadError};
+pub use rules::Rules;
 pub use stop::stop;
 pub use verdict::{Host, Verdict};

@@ -150,11 +150,8 @@ fn depth_and_repetition_do_no_harm() {
     assert!(matches!(Egg::read(&deep), Err(ReadError::Syntax(_))));
     let deep = format!("a: {}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(Egg::read(&deep).is_err());
-    let mut bomb = "a0: &a0 [x, x]\n".to_owned();
-    for n in 1..40 {
-        bomb.push_str(&format!("a{n}: &a{n} [*a{0}, *a{0}]\n", n - 1));
-    }
-    assert!(Egg::read(&bomb).is_err());
+    let bomb: Vec<String> = (1..40).map(|n| format!("a{n}: &a{n} [*a{0}, *a{0}]", n - 1)).collect();
+    assert!(Egg::read(&format!("a0: &a0 [x, x]\n{}", bomb.join("\n"))).is_err());
 }
 
 #[test]
