@@ -1,5 +1,6 @@
 //! Eggs: definitions of games that the community publishes, as files of Pterodactyl's and Pelican's panels. Text in, values out.
 
+pub mod files;
 pub mod model;
 pub mod read;
 pub mod rules;
