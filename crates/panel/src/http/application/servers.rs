@@ -146,7 +146,7 @@ pub(crate) async fn read(Admin(call): Admin, Path(id): Path<String>) -> Answer<J
 pub(crate) async fn create(Admin(call): Admin) -> Answer<(StatusCode, Json<Item<ServerBody>>)> {
     let mut fields = Fields::of(&call.body);
     let new = settings::new_server(&mut fields);
-    let owner = owner(&call, &mut fields).await?.unwrap_or_else(|| call.user.clone());
+    let owner = owner(&call, &mut fields).await?.unwrap_or_else(|| User::clone(&call.user));
     fields.finish()?;
     let (server, _node) = call.app.create_server(&new, owner.uuid).await?;
     record(&call, &server, "server:create").await;
