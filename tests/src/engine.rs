@@ -82,11 +82,29 @@ impl Engine {
 pub struct Dockerd {
     folder: Folder,
     arguments: Vec<String>,
+    /// Apart from it, as service managers have it: it holds the containers when its engine is killed.
+    containerd: Child,
     child: Option<Child>,
     engine: Engine,
 }
 
 impl Dockerd {
+    /// Whether one can be started here.
+    ///
+    /// # Errors
+    /// What is missing, and how to get it.
+    pub fn possible() -> Result<(), String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("an engine of the tests' own takes root".to_owned());
+        }
+        let is_there =
+            |name: &&&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
+        match ["containerd", "dockerd", "docker"].iter().find(|name| !is_there(name)) {
+            Some(name) => Err(format!("there is no {name} (apt-get install docker.io)")),
+            None => Ok(()),
+        }
+    }
+
     /// One that comes up with the image in it.
     ///
     /// # Panics
@@ -96,7 +114,20 @@ impl Dockerd {
         let folder = Folder::new();
         let engine = Engine { socket: folder.path().join("docker.sock") };
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut dockerd = Self { folder, arguments, child: None, engine };
+        let at = |name: &str| folder.path().join(name);
+        let containerd = Command::new("containerd")
+            .arg("--root")
+            .arg(at("containerd"))
+            .arg("--state")
+            .arg(at("state"))
+            .arg("--address")
+            .arg(at("containerd.sock"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("containerd starts");
+        let mut dockerd = Self { folder, arguments, containerd, child: None, engine };
         dockerd.up();
         let mut tar = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/image.sh"))
             .stdout(Stdio::piped())
@@ -131,6 +162,8 @@ impl Dockerd {
             .arg(at("exec"))
             .arg("--pidfile")
             .arg(at("pid"))
+            .arg("--containerd")
+            .arg(at("containerd.sock"))
             .arg("--host")
             .arg(format!("unix://{}", self.engine.socket.display()))
             .args(["--bridge", "none"])
@@ -150,6 +183,9 @@ impl Dockerd {
         {
             let log = std::fs::read_to_string(at("log")).unwrap_or_default();
             assert!(begun.elapsed() < DEADLINE, "dockerd does not answer; its log:\n{log}");
+            let has_ended =
+                self.child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|ended| ended.is_some()));
+            assert!(!has_ended, "dockerd has ended; its log:\n{log}");
             std::thread::yield_now();
         }
     }
@@ -165,9 +201,7 @@ impl Dockerd {
     /// Ends it as a service manager does, and waits.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-            let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
-            let _ = child.wait();
+            end(&mut child);
         }
     }
 }
@@ -184,7 +218,15 @@ impl Drop for Dockerd {
             let _ = client(&self.engine.socket).args(["network", "prune", "--force"]).output();
         }
         self.stop();
+        end(&mut self.containerd);
     }
+}
+
+/// Asks a process of ours to end, and waits.
+fn end(child: &mut Child) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+    let _ = child.wait();
 }
 
 /// A port of this machine that nobody has at the moment.

@@ -5,6 +5,7 @@ set -eu
 root="$(mktemp -d)"
 trap 'rm -rf "$root"' EXIT
 mkdir -p "$root/bin" "$root/usr/bin" "$root/usr/games" "$root/etc" "$root/tmp" "$root/mnt/server" "$root/home/container"
+chmod 1777 "$root/tmp"
 touch "$root/etc/passwd"
 copy() {
     target="$root$1"

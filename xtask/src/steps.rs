@@ -30,7 +30,7 @@ struct Step {
 
 /// The order is cheap first, so that a slip is found early. The tests come late: a short run of the fuzz targets finds
 /// broken decoders with less to read. What is left to say of faults stands on all of it.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step { name: "fmt", what: "the layout of the code", run: fmt },
     Step { name: "tidy", what: "the house rules", run: |_| tidy::run().map(Outcome::from_success) },
     Step { name: "clippy", what: "warnings of the compiler and clippy, denied", run: clippy },
@@ -40,6 +40,7 @@ const STEPS: [Step; 11] = [
     Step { name: "web", what: "the web interface: types, unit tests, sizes, a browser", run: web },
     Step { name: "fuzz", what: "a short run of every fuzz target", run: |_| fuzz::run() },
     Step { name: "test", what: "every test, real games among them", run: test },
+    Step { name: "containers", what: "the tests of processes once more, in containers", run: containers },
     Step { name: "bench", what: "nothing lost under many viewers, and none of them grown large", run: |_| bench() },
     Step { name: "torture", what: "the promises under faults, in their short form", run: |_| torture::short() },
 ];
@@ -144,12 +145,12 @@ fn test(options: &Options) -> Result<Outcome> {
     }
     let skipped = target_dir()?.join("skipped-tests");
     fs::write(&skipped, "").context("the list of skipped tests")?;
-    let mut test = cargo();
-    test.env("QUARTERDECK_BIN", target_dir()?.join("debug/quarterdeck")).env("QUARTERDECK_SKIPPED", &skipped);
+    let mut test = with_engine()?;
+    test.env("QUARTERDECK_SKIPPED", &skipped);
     if has_cargo_subcommand("nextest") {
-        test.args(["nextest", "run", "--workspace", "--locked"]);
+        test.args(["cargo", "nextest", "run", "--workspace", "--locked"]);
     } else {
-        test.args(["test", "--workspace", "--all-targets", "--locked"]);
+        test.args(["cargo", "test", "--workspace", "--all-targets", "--locked"]);
     }
     if options.keep_going {
         test.arg("--no-fail-fast");
@@ -161,6 +162,49 @@ fn test(options: &Options) -> Result<Outcome> {
     }
     Ok(outcome)
 }
+
+/// A command, to be added, with a container engine beside it that tests find.
+fn with_engine() -> Result<Command> {
+    let program = target_dir()?.join("debug/with-engine");
+    let mut command = Command::new(program);
+    command.env("QUARTERDECK_BIN", target_dir()?.join("debug/quarterdeck"));
+    Ok(command)
+}
+
+/// Tests of what runs games, in containers: those of the program end to end that are not about processes as such.
+fn containers(options: &Options) -> Result<Outcome> {
+    if !has_cargo_subcommand("nextest") {
+        return Ok(Outcome::Skipped("cargo-nextest is not installed; it picks the tests".to_owned()));
+    }
+    if !cargo().args(["build", "--workspace", "--bins", "--locked"]).status().context("cargo build")?.success() {
+        return Ok(Outcome::Failed);
+    }
+    let binaries = CONTAINER_BINARIES.map(|name| format!("binary({name})")).join(" or ");
+    let without = NOT_IN_CONTAINERS.map(|(name, _)| format!("test(={name})")).join(" or ");
+    let mut test = with_engine()?;
+    test.env("QUARTERDECK_TEST_RUNTIME", "docker");
+    test.args(["cargo", "nextest", "run", "--package", "e2e", "--locked", "--filterset"]);
+    test.arg(format!("({binaries}) and not ({without})"));
+    if options.keep_going {
+        test.arg("--no-fail-fast");
+    }
+    succeeds(&mut test)
+}
+
+/// The end-to-end tests of what runs games and of what is said about it.
+const CONTAINER_BINARIES: [&str; 8] =
+    ["conversation", "crashes", "ending", "history", "lifecycle", "output", "restart", "shim_killed"];
+
+/// Tests of those that say nothing about containers, and why.
+const NOT_IN_CONTAINERS: [(&str, &str); 4] = [
+    ("traffic_is_counted_or_named_as_unmeasured", "a container's own test counts its traffic"),
+    ("a_game_saves_when_its_shim_is_killed", "the kernel ends a container with its first process, at once"),
+    (
+        "a_game_that_goes_into_the_background_does_not_stay_there",
+        "half of it is about an ordinary user, who has no engine",
+    ),
+    ("nothing_of_a_game_stays_for_an_ordinary_user_either", "an ordinary user has no engine"),
+];
 
 /// Figures of an unoptimised program say nothing; what must hold in any build holds in this one.
 fn bench() -> Result<Outcome> {

@@ -1,5 +1,14 @@
 //! Eggs: definitions of games that the community publishes, as files of Pterodactyl's and Pelican's panels. Text in, values out.
 
 pub mod model;
+pub mod read;
+pub mod stop;
+pub mod verdict;
+
+mod value;
+mod write;
 
 pub use model::{Config, Egg, Image, Install, Variable};
+pub use read::{Note, ReadError};
+pub use stop::stop;
+pub use verdict::{Host, Verdict};
