@@ -22,7 +22,7 @@ const PASSWORD_CHARS_MIN: usize = 8;
 const PASSWORD_CHARS_MAX: usize = 1024;
 const LANGUAGE_CHARS_MAX: usize = 16;
 
-fn show(user: User) -> Item<UserBody> {
+pub(super) fn show(user: User) -> Item<UserBody> {
     let shown = UserBody {
         id: user.number,
         external_id: user.external_id,
