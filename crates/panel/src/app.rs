@@ -3,6 +3,7 @@
 pub(crate) mod definition;
 pub(crate) mod deletion;
 pub(crate) mod eggs;
+pub(crate) mod install;
 pub(crate) mod lockout;
 pub(crate) mod provision;
 pub(crate) mod readers;

@@ -180,11 +180,5 @@ fn configs(whole: Whole<'_>, stored: &StoredEgg) -> Vec<wire::remote::ConfigFile
             }
         }
     };
-    let mut files = stored.egg.config.files.clone();
-    for replacement in files.iter_mut().flat_map(|file| &mut file.replace) {
-        if let serde_json::Value::String(text) = &mut replacement.replace_with {
-            *text = replaced(text, value);
-        }
-    }
-    files
+    egg::files::resolve(&stored.egg.config.files, value)
 }

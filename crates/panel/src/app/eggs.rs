@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use egg::{Egg, Host, Variable};
+use egg::{Egg, Host, Rules, Variable};
 use futures_util::{StreamExt, stream};
 use uuid::Uuid;
 use wire::node::{EngineReport, SystemInfo};
@@ -34,11 +34,12 @@ pub(crate) fn value_of<'a>(environment: &'a BTreeMap<String, String>, variable: 
     environment.get(&variable.env_variable).unwrap_or(&variable.default_value)
 }
 
-/// What is wrong with a value, if anything; under the name of this field.
-pub(crate) fn fault_of(variable: &Variable, value: &str, field: &str) -> Option<FieldError> {
-    let is_missing = value.is_empty() && variable.rules.iter().any(|rule| rule == "required");
-    let detail = || format!("The {} field is required.", variable.name);
-    is_missing.then(|| FieldError { field: field.to_owned(), rule: "required", detail: detail() })
+/// What is wrong with a value, rule by rule; under the name of this field.
+pub(crate) fn faults_of(variable: &Variable, value: &str, field: &str) -> Vec<FieldError> {
+    let (rules, _) = Rules::parse(&variable.rules);
+    let rule = if value.trim().is_empty() { "required" } else { "rules" };
+    let fault = |detail: String| FieldError { field: field.to_owned(), rule, detail };
+    rules.check(&variable.name, value).err().unwrap_or_default().into_iter().map(fault).collect()
 }
 
 /// Values for all variables of an egg: what is given, else the defaults. What is given beside them stays.
@@ -50,7 +51,7 @@ pub(crate) fn filled(
     for variable in &egg.variables {
         let value = given.entry(variable.env_variable.clone()).or_insert_with(|| variable.default_value.clone());
         let field = format!("environment.{}", variable.env_variable);
-        faults.extend(fault_of(variable, value, &field));
+        faults.extend(faults_of(variable, value, &field));
     }
     if faults.is_empty() { Ok(given) } else { Err(faults) }
 }

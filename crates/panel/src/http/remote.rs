@@ -21,7 +21,6 @@ use crate::app::App;
 use crate::app::definition::{Whole, definition, install_script};
 use crate::clock;
 use crate::store::activity::NewRecord;
-use crate::store::allocations::Allocation;
 use crate::store::nodes::Node;
 use crate::store::servers::{Server, Status};
 
