@@ -14,10 +14,15 @@ pub(crate) fn text(payload: String) -> Bytes {
 
 /// Appends a message of text.
 pub(crate) fn push_text(bytes: &mut Vec<u8>, payload: &str) {
+    push_head(bytes, payload.len());
+    bytes.extend_from_slice(payload.as_bytes());
+}
+
+/// Appends what is in front of a message of text that is so long.
+pub(crate) fn push_head(bytes: &mut Vec<u8>, length: usize) {
     let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
     // A vector takes everything.
-    let _ = header.format(payload.len() as u64, bytes);
-    bytes.extend_from_slice(payload.as_bytes());
+    let _ = header.format(length as u64, bytes);
 }
 
 /// A question whether the other side is there.

@@ -1,20 +1,20 @@
-//! What was kept of a server's console, for those who ask for it as a whole: lines by number, a search, a run. Blocking, as
-//! `log`, whose readers it uses; each answer is bounded, and says where to go on.
+//! What was kept of a server's console, for those who ask for it as a whole: lines by number, a run, and in [`mod@search`] a text.
+//! Blocking, as `log`, whose readers it uses; each answer is bounded, and says where to go on.
 
 use std::io;
 use std::path::Path;
 
-use regex::{Regex, RegexBuilder};
 use spool::{Event, SegmentName};
-use tokio_util::sync::CancellationToken;
-use wire::history::{ConsoleGap, ConsoleLine, ConsoleLines, ConsoleMatch, ConsoleMatches};
+use wire::history::{ConsoleGap, ConsoleLine, ConsoleLines};
 use wire::ids::Seq;
 
 use crate::line::Line;
 use crate::log::{self, Backlog, Presentation};
 
-/// Bytes of log that one search reads; it says where it stopped.
-const SEARCH_BYTES_MAX: u64 = 16 * 1024 * 1024;
+mod search;
+
+pub(crate) use search::{Query, search};
+
 /// Answers that are read from logs at a time, on the whole node: each takes a core, and up to two segments of memory.
 pub(crate) const READERS_AT_ONCE: usize = 2;
 /// Bytes of one answer of lines, spelled as JSON; a single line may be larger.
@@ -90,11 +90,6 @@ fn json_bytes(text: &str) -> usize {
     text.len() + text.bytes().map(extra).sum::<usize>()
 }
 
-/// An error if nobody wants the answer any more.
-fn still_wanted(unwanted: &CancellationToken) -> io::Result<()> {
-    if unwanted.is_cancelled() { Err(io::Error::other("nobody waits for it any more")) } else { Ok(()) }
-}
-
 /// Adds a line, or the part of a gap that lies between `from` and `to`.
 pub(crate) fn add(read: &mut ConsoleLines, line: &Line, from: u64, to: u64) {
     match line.stamp() {
@@ -111,71 +106,6 @@ pub(crate) fn add(read: &mut ConsoleLines, line: &Line, from: u64, to: u64) {
             reason: line.said().to_owned(),
         }),
     }
-}
-
-/// What to look for.
-#[derive(Clone, Debug)]
-pub(crate) struct Query {
-    pattern: Regex,
-    limit: usize,
-}
-
-impl Query {
-    /// Finds a text anywhere in a line. None if it is too long to look for.
-    pub(crate) fn new(text: &str, is_case_told_apart: bool, limit: usize) -> Option<Self> {
-        let pattern = RegexBuilder::new(&regex::escape(text)).case_insensitive(!is_case_told_apart).build().ok()?;
-        Some(Self { pattern, limit })
-    }
-}
-
-/// The newest matches below `before`. A segment is read as a whole, so there may be more lines searched than told.
-pub(crate) fn search(
-    dir: &Path,
-    query: &Query,
-    before: Seq,
-    unwanted: &CancellationToken,
-) -> io::Result<ConsoleMatches> {
-    let segments = log::segments(dir)?;
-    let below = segments.iter().filter(|name| name.base_line < before.0).count();
-    let mut found = ConsoleMatches { searched_to: before.0, complete: true, ..ConsoleMatches::default() };
-    let mut budget = SEARCH_BYTES_MAX;
-    for (index, name) in segments.iter().enumerate().take(below).rev() {
-        still_wanted(unwanted)?;
-        let mut matches: Vec<ConsoleMatch> = Vec::new();
-        let read = log::read_segment(dir, name, segments.get(index + 1), |event, _| {
-            if let Event::Line(line) = event
-                && line.seq < before.0
-            {
-                let text = engine::line::text(line.bytes);
-                let text = engine::line::strip_ansi(&text);
-                if query.pattern.is_match(&text) {
-                    matches.push(ConsoleMatch { seq: line.seq, at: line.ended_ms, text: text.into_owned() });
-                }
-            }
-        });
-        let bytes = match read {
-            Ok(bytes) => bytes,
-            // Retention was faster: what is older is gone as well.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-            Err(error) => return Err(error),
-        };
-        found.searched_to = name.base_line;
-        while let Some(newest) = matches.pop() {
-            if found.matches.len() == query.limit {
-                // One more than asked for says that there are more.
-                found.searched_to = found.matches.last().map_or(before.0, |last| last.seq);
-                found.complete = false;
-                return Ok(found);
-            }
-            found.matches.push(newest);
-        }
-        budget = budget.saturating_sub(bytes);
-        if budget == 0 && index > 0 {
-            found.complete = false;
-            break;
-        }
-    }
-    Ok(found)
 }
 
 /// What the log says of one run; nothing of what is no longer kept in it.
@@ -221,6 +151,7 @@ mod tests {
     use std::sync::Arc;
 
     use spool::{InPayload, Limits, Writer};
+    use tokio_util::sync::CancellationToken;
     use wire::history::LineKind;
 
     use super::*;
@@ -284,14 +215,6 @@ mod tests {
     }
 
     #[test]
-    fn work_that_nobody_waits_for_ends() {
-        let (dir, head) = log(1000);
-        let unwanted = CancellationToken::new();
-        unwanted.cancel();
-        assert!(search(dir.path(), &Query::new("line", false, 9).unwrap(), head, &unwanted).is_err());
-    }
-
-    #[test]
     fn lines_that_are_gone_are_a_gap() {
         let (dir, head) = log(20_000);
         let read = lines(dir.path(), &presentation(), 0..head.0, Range::After(9), 20_000).unwrap();
@@ -311,38 +234,6 @@ mod tests {
         let read = lines(dir.path(), &presentation(), 0..1, Range::Newest, 9).unwrap();
         let line = &read.lines[0];
         assert_eq!((line.kind, line.text.as_str(), line.user.as_deref()), (LineKind::Input, "list", Some("somebody")));
-    }
-
-    #[test]
-    fn a_search_goes_back_to_the_oldest_line() {
-        let (dir, head) = log(1000);
-        let find = |text: &str, case, limit, before| {
-            let query = Query::new(text, case, limit).unwrap();
-            search(dir.path(), &query, Seq(before), &CancellationToken::new()).unwrap()
-        };
-        let numbers = |found: &ConsoleMatches| found.matches.iter().map(|found| found.seq).collect::<Vec<_>>();
-        // Colours do not hide a text, nor does the case of letters unless it is asked for.
-        let found = find("LINE 77 GRÖSSE", false, 9, head.0);
-        assert!(found.matches.is_empty() && found.complete);
-        let found = find("lINE 77 GRÖßE", false, 9, head.0);
-        assert_eq!((numbers(&found), found.complete), (vec![77], true));
-        assert_eq!(found.matches[0].text, "line 77 Größe");
-        assert!(find("LINE 77 ", true, 9, head.0).matches.is_empty());
-        // It goes on where it stopped, and finds each line once.
-        let mut all = Vec::new();
-        let mut before = head.0;
-        loop {
-            let found = find("line", false, 170, before);
-            all.extend(numbers(&found));
-            before = found.searched_to;
-            if found.complete {
-                break;
-            }
-        }
-        assert_eq!(all, (0..1000).rev().collect::<Vec<_>>());
-        assert_eq!(numbers(&find("line 5", true, 2, 500)), [59, 58]);
-        // A text is a text and no pattern.
-        assert!(find("l.ne", false, 9, head.0).matches.is_empty());
     }
 
     #[test]

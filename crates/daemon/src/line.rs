@@ -4,13 +4,16 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use engine::line::{daemon_line, echo_line};
-use wire::console::{console_output_frame, server as event};
+use wire::console::server as event;
 use wire::history::LineKind;
 use wire::ids::Seq;
+use wire::json;
 use wire::numbered::{self, Gap, LineMembers};
 
 use crate::frame;
 
+/// What is in front of the text in a frame of a line, in either protocol.
+const BEGIN: &str = r#"{"event":"console output","args":[""#;
 /// What a frame has beside the text.
 const FRAME_BYTES: usize = 128;
 /// What a line takes beside its text.
@@ -87,7 +90,7 @@ impl Line {
             content,
             said: Box::from(said),
             app_name: app_name.clone(),
-            frame_bytes: FRAME_BYTES + escaped_bytes(said),
+            frame_bytes: FRAME_BYTES + json::text_bytes(said),
         }))
     }
 
@@ -135,26 +138,24 @@ impl Line {
 
     /// Appends the frame for the plain protocol, head and all.
     pub(crate) fn push_frame(&self, bytes: &mut Vec<u8>) {
-        frame::push_text(bytes, &console_output_frame(&self.text()));
+        push(bytes, &self.text(), "\"]}");
     }
 
     /// Appends the frame for the protocol with numbers.
     pub(crate) fn push_numbered(&self, bytes: &mut Vec<u8>) {
-        frame::push_text(bytes, &self.numbered_text());
-    }
-
-    fn numbered_text(&self) -> String {
         let inner = &*self.0;
         match &inner.content {
             Content::Said(stamp) | Content::Hidden(stamp) => {
                 let user = stamp.user.as_deref();
                 let members = LineMembers { seq: inner.seq.0, at: stamp.at_ms, kind: stamp.kind, user };
-                numbered::line_frame(&inner.said, &members)
+                // One object goes on where the other ends.
+                let members = numbered::document(&members);
+                push(bytes, &inner.said, &["\"],", members.strip_prefix('{').unwrap_or_default()].concat());
             }
             Content::Missing { .. } => {
                 let to = inner.seq.0.saturating_add(1);
                 let gap = Gap { from: inner.since.0, to, reason: inner.said.to_string() };
-                wire::console::frame(event::GAP, Some(&numbered::document(&gap)), false)
+                frame::push_text(bytes, &wire::console::frame(event::GAP, Some(&numbered::document(&gap)), false));
             }
         }
     }
@@ -170,33 +171,36 @@ impl Line {
     }
 }
 
-/// How long a text is in JSON, where control characters are written as `\u001b`.
-fn escaped_bytes(text: &str) -> usize {
-    let is_special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
-    let special = |some: &[u8]| some.iter().fold(false, |any, &byte| any | is_special(byte));
-    // Every line that is printed comes here. Sixteen bytes at a time are looked at; only where something is to be escaped, each of them.
-    let more = text.as_bytes().chunks(16).filter(|some| special(some)).flatten().map(|byte| match byte {
-        b'"' | b'\\' => 1,
-        0..b' ' => 5,
-        _ => 0,
-    });
-    text.len() + more.sum::<usize>()
+/// Appends the frame of a line: `tail` is what stands behind its text. All of it goes where it is to be, without a text in between.
+fn push(bytes: &mut Vec<u8>, text: &str, tail: &str) {
+    frame::push_head(bytes, BEGIN.len() + json::text_bytes(text) + tail.len());
+    bytes.extend_from_slice(BEGIN.as_bytes());
+    json::push_text(bytes, text);
+    bytes.extend_from_slice(tail.as_bytes());
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn app() -> Arc<str> {
         Arc::from("Test")
     }
 
-    #[test]
-    fn a_text_is_as_long_as_it_is_in_json() {
-        let long = format!("{}\"{}\u{1b}[1m\\{}", "x".repeat(15), "y".repeat(16), "z".repeat(40));
-        for text in ["", "plain", "\u{1b}[1m", "\"\\\u{1}", "ß\u{7f}€", &long] {
-            let json = serde_json::to_string(text).unwrap_or_default();
-            assert_eq!(escaped_bytes(text), json.len() - 2, "{text:?}");
+    proptest! {
+        #[test]
+        fn frames_are_what_serde_makes_of_them(text in "[\\x00-\\x7fß€]{0,200}|\\PC{0,300}", seq: u64, at_ms: u64, user in "[a-z\"]{0,3}") {
+            let user = (!user.is_empty()).then(|| Box::from(user));
+            let stamp = Stamp { user, ..Stamp::output(at_ms) };
+            let line = Line::new(Seq(seq), stamp.clone(), &text, &app());
+            let mut frames = [Vec::new(), Vec::new()];
+            line.push_frame(&mut frames[0]);
+            line.push_numbered(&mut frames[1]);
+            let members = LineMembers { seq, at: at_ms, kind: stamp.kind, user: stamp.user.as_deref() };
+            let texts = [wire::console::console_output_frame(&text), numbered::line_frame(&text, &members)];
+            prop_assert_eq!(frames, texts.map(frame::text));
         }
     }
 

@@ -474,7 +474,7 @@ fn open(dir: &Path, name: &SegmentName) -> io::Result<File> {
     File::open(dir.join(name.file_name()))
 }
 
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut length = 0;
     while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
         match file.read_at(rest, offset + length as u64) {

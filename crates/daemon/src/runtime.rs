@@ -206,7 +206,7 @@ pub(crate) async fn launch(
         return Err(LaunchError::Suspended);
     }
     let (found, pid, run_id, place) = match kind(&node, &definition) {
-        RuntimeKind::Process => process::launch(&node, &server, &definition, &unwanted).await?,
+        RuntimeKind::Process => process::launch(&node, &server, &definition, &unwanted, &story).await?,
         RuntimeKind::Docker => {
             let (found, pid, run_id) = docker::launch(&node, &server, &definition, &unwanted, &story).await?;
             let shim = if let Found::Running(holder) = &found { holder.shim_pid } else { 0 };

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use vte::{Parser, Perform};
 
 /// The byte that the control characters from U+0080 on begin with, and some others, in UTF-8.
-const C1_FIRST_BYTE: u8 = 0xc2;
+pub(crate) const C1_FIRST_BYTE: u8 = 0xc2;
 
 /// A console line's bytes as text: carriage returns at its end are dropped (a terminal writes CR LF), invalid UTF-8 becomes
 /// U+FFFD, and everything else stays: colours, NUL, a carriage return in the middle.

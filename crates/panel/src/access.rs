@@ -1,7 +1,9 @@
 //! Who may do what on a server: every permission decision of the HTTP API. No I/O.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use serde_json::value::RawValue;
 use wire::token::{grants, permission};
 
 use crate::store::servers::Status;
@@ -104,12 +106,32 @@ pub(crate) const CATALOGUE: &[Group] = &[
     ("activity", "The record of who did what.", &[("read", "Read the record.")]),
 ];
 
-/// Names of the catalogue but that of the console, which every token has: made once, as every token of an administrator or owner has
-/// all of them.
-static NAMED: LazyLock<Vec<String>> = LazyLock::new(|| {
+/// What administrators and owners hold.
+const OF_ADMINS: &[&str] = &[
+    permission::ALL,
+    permission::CONNECT,
+    permission::ADMIN_ERRORS,
+    permission::ADMIN_INSTALL,
+    permission::ADMIN_TRANSFER,
+];
+const OF_OWNERS: &[&str] = &[permission::ALL, permission::CONNECT];
+
+/// The same as their tokens say it: forty names, so they are spelled once and not for each token.
+static TOKENS_OF_ADMINS: LazyLock<Box<RawValue>> = LazyLock::new(|| spelled(&with_catalogue(OF_ADMINS)));
+static TOKENS_OF_OWNERS: LazyLock<Box<RawValue>> = LazyLock::new(|| spelled(&with_catalogue(OF_OWNERS)));
+
+/// Whoever holds all has the catalogue written out beside the `*`, because newer nodes of others look for names, such as
+/// `websocket.connect`.
+fn with_catalogue(held: &[&str]) -> Vec<String> {
     let all = CATALOGUE.iter().flat_map(|(group, _, keys)| keys.iter().map(move |(key, _)| format!("{group}.{key}")));
-    all.filter(|text| text != permission::CONNECT).collect()
-});
+    let named = all.filter(|text| !held.contains(&text.as_str()));
+    held.iter().map(|&text| text.to_owned()).chain(named).collect()
+}
+
+fn spelled(permissions: &[String]) -> Box<RawValue> {
+    // A list of texts can be spelled; were it not so, nothing would be allowed.
+    serde_json::value::to_raw_value(permissions).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
 
 /// Permissions only named here: what the HTTP API asks for.
 pub(crate) mod asked {
@@ -135,6 +157,11 @@ pub(crate) fn is_known(permission: &str) -> bool {
     CATALOGUE.iter().any(|(name, _, keys)| *name == group && keys.iter().any(|(name, _)| *name == key))
 }
 
+/// What was stored is checked on the way in; what a later version or a hand wrote must not become more.
+fn known(held: &[String]) -> impl Iterator<Item = &String> {
+    held.iter().filter(|text| is_known(text))
+}
+
 /// What a caller is to a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Relation {
@@ -149,34 +176,30 @@ pub(crate) enum Relation {
 impl Relation {
     /// Whether they may do something.
     pub(crate) fn allows(&self, permission: &str) -> bool {
-        grants(&self.permissions(), permission)
+        match self {
+            Self::Admin => grants(OF_ADMINS, permission),
+            Self::Owner => grants(OF_OWNERS, permission),
+            Self::Subuser(held) => known(held).any(|text| grants(&[text], permission)),
+        }
     }
 
     /// What they hold: `user_permissions` beside the server.
     pub(crate) fn permissions(&self) -> Vec<String> {
         let own = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
         match self {
-            Self::Admin => own(&[
-                permission::ALL,
-                permission::CONNECT,
-                permission::ADMIN_ERRORS,
-                permission::ADMIN_INSTALL,
-                permission::ADMIN_TRANSFER,
-            ]),
-            Self::Owner => own(&[permission::ALL, permission::CONNECT]),
-            // What was stored is checked on the way in; what a later version or a hand wrote must not become more.
-            Self::Subuser(held) => held.iter().filter(|text| is_known(text)).cloned().collect(),
+            Self::Admin => own(OF_ADMINS),
+            Self::Owner => own(OF_OWNERS),
+            Self::Subuser(held) => known(held).cloned().collect(),
         }
     }
 
-    /// What their console token says: the same, but that whoever holds all has the catalogue written out beside the `*`, because newer
-    /// nodes of others look for names, such as `websocket.connect`.
-    pub(crate) fn token_permissions(&self) -> Vec<String> {
-        let mut held = self.permissions();
-        if held.iter().any(|text| text == permission::ALL) {
-            held.extend_from_slice(&NAMED);
+    /// What their console token says, as JSON: the same, but for whoever holds all ([`with_catalogue`]).
+    pub(crate) fn token_permissions(&self) -> Cow<'static, RawValue> {
+        match self {
+            Self::Admin => Cow::Borrowed(&TOKENS_OF_ADMINS),
+            Self::Owner => Cow::Borrowed(&TOKENS_OF_OWNERS),
+            Self::Subuser(_) => Cow::Owned(spelled(&self.permissions())),
         }
-        held
     }
 
     /// Which of these they may not hand on, if any: nobody gives what they do not have.

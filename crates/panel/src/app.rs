@@ -208,7 +208,7 @@ impl AppState {
             return self.store.user_by_number(number).await;
         }
         if let Ok(id) = text.to_ascii_lowercase().parse() {
-            return self.store.user(id).await;
+            return Ok(self.store.user(id).await?.map(Arc::unwrap_or_clone));
         }
         self.store.user_by_name(text).await
     }

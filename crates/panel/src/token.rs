@@ -1,7 +1,10 @@
 //! Mints the short-lived JWT that opens a console (protocol reference §2).
 
+use std::borrow::Cow;
+
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use wire::ids::{ServerId, UserId};
 use wire::token::{Claims, SCOPE_WEBSOCKET};
 
@@ -10,6 +13,8 @@ use crate::secret::{self, Secret};
 /// How far `nbf` lies before `iat`, as on stock panels.
 const NOT_BEFORE_S: i64 = 300;
 const UNIQUE_ID_CHARS: usize = 16;
+/// Room for claims with all permissions.
+const PAYLOAD_BYTES: usize = 2048;
 /// Room for a signature of 32 bytes, and the dots.
 const SIGNATURE_CHARS: usize = 48;
 
@@ -29,7 +34,8 @@ pub(crate) struct Grant {
     pub(crate) user: UserId,
     /// The user's number on this panel.
     pub(crate) user_number: u64,
-    pub(crate) permissions: Vec<String>,
+    /// Texts, as JSON.
+    pub(crate) permissions: Cow<'static, RawValue>,
     /// Seconds since 1970; the true current second, or nodes that booted since refuse it.
     pub(crate) issued_at: i64,
     pub(crate) ttl_s: u64,
@@ -44,7 +50,7 @@ pub(crate) fn jti(user_number: u64, server: ServerId) -> String {
 
 impl Grant {
     /// The claims, with a new random `unique_id`.
-    pub(crate) fn into_claims(self) -> Claims {
+    pub(crate) fn into_claims(self) -> Claims<Cow<'static, RawValue>> {
         Claims {
             iss: self.issuer,
             aud: vec![self.audience],
@@ -65,7 +71,7 @@ impl Grant {
 
 /// Signs claims with a node's token. The header's members stand in the order of stock panels, whose tokens clients know by
 /// their first characters; the library's own header type has no `jti`.
-pub(crate) fn sign(claims: &Claims, key: &Secret) -> Result<String, SignError> {
+pub(crate) fn sign<P: Serialize>(claims: &Claims<P>, key: &Secret) -> Result<String, SignError> {
     #[derive(Serialize)]
     struct Header<'a> {
         typ: &'static str,
@@ -75,27 +81,33 @@ pub(crate) fn sign(claims: &Claims, key: &Secret) -> Result<String, SignError> {
     let fail = |error: &dyn std::fmt::Display| SignError(error.to_string());
     let header = Header { typ: "JWT", alg: "HS256", jti: &claims.jti };
     let header = serde_json::to_vec(&header).map_err(|error| fail(&error))?;
-    let payload = serde_json::to_vec(claims).map_err(|error| fail(&error))?;
-    let mut token = String::with_capacity((header.len() + payload.len()).div_ceil(3) * 4 + SIGNATURE_CHARS);
+    let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
+    serde_json::to_writer(&mut payload, claims).map_err(|error| fail(&error))?;
+    let mut token = Vec::with_capacity((header.len() + payload.len()).div_ceil(3) * 4 + SIGNATURE_CHARS);
     push_base64url(&mut token, &header);
-    token.push('.');
+    token.push(b'.');
     push_base64url(&mut token, &payload);
     let key = EncodingKey::from_secret(key.expose().as_bytes());
-    let signature = crypto::sign(token.as_bytes(), &key, Algorithm::HS256).map_err(|error| fail(&error))?;
-    token.push('.');
-    token.push_str(&signature);
-    Ok(token)
+    let signature = crypto::sign(&token, &key, Algorithm::HS256).map_err(|error| fail(&error))?;
+    token.push(b'.');
+    token.extend_from_slice(signature.as_bytes());
+    String::from_utf8(token).map_err(|error| fail(&error))
 }
 
 /// Base64 for URLs, without padding.
-fn push_base64url(text: &mut String, bytes: &[u8]) {
+fn push_base64url(text: &mut Vec<u8>, bytes: &[u8]) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let sextets = |[a, b, c]: [u8; 3]| {
         let bits = u32::from(a) << 16 | u32::from(b) << 8 | u32::from(c);
-        [18, 12, 6, 0].map(|shift| char::from(ALPHABET[(bits >> shift & 63) as usize]))
+        [18, 12, 6, 0].map(|shift| ALPHABET[(bits >> shift & 63) as usize])
     };
     let (whole, rest) = bytes.as_chunks::<3>();
-    text.extend(whole.iter().flat_map(|chunk| sextets(*chunk)));
+    let begin = text.len();
+    text.resize(begin + 4 * whole.len(), 0);
+    let (places, _) = text.split_at_mut(begin).1.as_chunks_mut::<4>();
+    for (place, chunk) in places.iter_mut().zip(whole) {
+        *place = sextets(*chunk);
+    }
     if let Some(&first) = rest.first() {
         let padded = [first, rest.get(1).copied().unwrap_or_default(), 0];
         text.extend(sextets(padded).into_iter().take(rest.len() + 1));
@@ -109,6 +121,10 @@ mod tests {
 
     use super::*;
 
+    fn all() -> Cow<'static, RawValue> {
+        Cow::Owned(RawValue::from_string(r#"["*"]"#.to_owned()).unwrap())
+    }
+
     /// The vector of protocol reference §2.5.
     #[test]
     fn the_test_vector_is_met_to_the_byte() {
@@ -118,7 +134,7 @@ mod tests {
             server: "11111111-2222-3333-4444-555555555555".parse().unwrap(),
             user: "99999999-8888-4777-8666-555555555555".parse().unwrap(),
             user_number: 7,
-            permissions: vec!["*".into()],
+            permissions: all(),
             issued_at: 1_800_000_000,
             ttl_s: 600,
             serial: 7,
@@ -138,7 +154,7 @@ mod tests {
             server: ServerId(uuid::Uuid::nil()),
             user: UserId(uuid::Uuid::nil()),
             user_number: 1,
-            permissions: vec![],
+            permissions: all(),
             issued_at: 0,
             ttl_s: 600,
             serial: 7,
@@ -159,7 +175,7 @@ mod tests {
                 server: ServerId(uuid::Uuid::nil()),
                 user: UserId(uuid::Uuid::nil()),
                 user_number: number,
-                permissions: vec!["*".into()],
+                permissions: all(),
                 issued_at: crate::clock::now_s(),
                 ttl_s: 600,
                 serial: 7,
@@ -170,6 +186,10 @@ mod tests {
             rules.validate_aud = false;
             let key = jsonwebtoken::DecodingKey::from_secret(b"secret");
             let read = jsonwebtoken::decode::<Claims>(&token, &key, &rules).unwrap();
+            let Claims { iss, aud, jti, iat, nbf, exp, server_uuid, user_uuid, user_id, scope, unique_id, serial, .. } = claims;
+            let permissions = vec!["*".to_owned()];
+            let claims =
+                Claims { iss, aud, jti, iat, nbf, exp, server_uuid, permissions, user_uuid, user_id, scope, unique_id, serial };
             prop_assert_eq!(read.claims, claims);
         }
     }

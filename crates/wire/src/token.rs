@@ -8,9 +8,9 @@ pub const SCOPE_WEBSOCKET: &str = "websocket";
 /// Claims of a console token (protocol reference §2.1 and §2.6), in the order they are written.
 ///
 /// Times are whole seconds since 1970. Reading is lenient where older or other panels leave something out; what must be there
-/// is decided by `engine::token`.
+/// is decided by `engine::token`. Whoever only writes them may have the permissions in another form, `P`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims {
+pub struct Claims<P = Vec<String>> {
     /// The panel's address.
     #[serde(default)]
     pub iss: String,
@@ -34,7 +34,7 @@ pub struct Claims {
     pub server_uuid: String,
     /// What its holder may do there.
     #[serde(default)]
-    pub permissions: Vec<String>,
+    pub permissions: P,
     /// Who holds it.
     #[serde(default)]
     pub user_uuid: String,

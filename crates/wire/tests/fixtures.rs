@@ -98,6 +98,9 @@ fn events() -> Vec<(&'static str, Event)> {
         ("console-output-empty", Event::ConsoleOutput(String::new())),
         ("console-output-odd", Event::ConsoleOutput(odd.into())),
         ("deleted", Event::Deleted),
+        ("install-started", Event::InstallStarted),
+        ("install-output", Event::InstallOutput("Downloading the server …".into())),
+        ("install-completed", Event::InstallCompleted),
     ]
 }
 
@@ -115,6 +118,9 @@ const fn ordinal(event: &Event) -> usize {
         Event::Stats(_) => 8,
         Event::ConsoleOutput(_) => 9,
         Event::Deleted => 10,
+        Event::InstallStarted => 11,
+        Event::InstallOutput(_) => 12,
+        Event::InstallCompleted => 13,
         // Of the protocol with numbers: see `numbered.rs`.
         Event::Attached(_) | Event::Heartbeat(_) | Event::Receipt(_) => usize::MAX,
     }

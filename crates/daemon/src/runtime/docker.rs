@@ -72,6 +72,7 @@ struct Inner {
 }
 
 /// What is known of an engine that answers.
+#[derive(Clone)]
 pub(crate) struct Known {
     name: String,
     version: String,

@@ -27,7 +27,7 @@ use crate::config::{IsolationSettings, Rung};
 use crate::removal;
 use crate::runtime::cgroup::Machine;
 
-pub(crate) use ownership::create;
+pub(crate) use ownership::{create, rewrite};
 
 /// Oldest version of Landlock with all that games need: before it, no rename from one folder to another could be allowed.
 const ABI_FILES: u32 = 2;

@@ -20,7 +20,7 @@ use crate::runtime::holder::{self, CONNECT_PAUSE, Found};
 use crate::runtime::leftovers::{Leftovers, RUN_VARIABLE};
 use crate::runtime::shim::ShimProcess;
 use crate::runtime::{
-    LaunchError, OPEN_FILES_MAX, PTY, Place, START_TIMEOUT, UMASK, files_folder, refused, signal_number,
+    LaunchError, OPEN_FILES_MAX, PTY, Place, START_TIMEOUT, Story, UMASK, files_folder, refused, signal_number,
 };
 use crate::server::launch::{self, Surroundings};
 use crate::server::{LOG_DIR, Server};
@@ -28,6 +28,8 @@ use crate::tasks::{Tasks, blocking};
 
 /// Pause between two looks for a shim whose start takes that long.
 const LATE_PAUSE: Duration = Duration::from_secs(1);
+/// Where a game reaches this machine.
+const OWN_ADDRESS: &str = "127.0.0.1";
 /// How little the kernel should think of ending a shim for memory.
 const SHIM_OOM_SCORE: i32 = -900;
 
@@ -37,11 +39,12 @@ pub(super) async fn launch(
     server: &Server,
     definition: &Definition,
     unwanted: &CancellationToken,
+    story: &Story,
 ) -> Result<(Found, u32, [u8; 16], Place), LaunchError> {
     let (dir, short) = (server.dir().clone(), server.id().short());
     let prepared = {
-        let (node, definition) = (node.clone(), definition.clone());
-        blocking(move || prepare(&node, &dir, &short, &definition))
+        let (node, definition, story) = (node.clone(), definition.clone(), story.clone());
+        blocking(move || prepare(&node, &dir, &short, &definition, &story))
     };
     let (spec, leaf) = prepared.await.map_err(LaunchError::Folder)??;
     if unwanted.is_cancelled() {
@@ -139,11 +142,20 @@ impl Site<'_> {
     }
 }
 
-fn prepare(node: &Node, dir: &Path, short: &str, definition: &Definition) -> Result<(LaunchSpec, Leaf), LaunchError> {
+fn prepare(
+    node: &Node,
+    dir: &Path,
+    short: &str,
+    definition: &Definition,
+    story: &Story,
+) -> Result<(LaunchSpec, Leaf), LaunchError> {
     let files = files_folder(dir).map_err(LaunchError::Folder)?;
     let cage = node.ladder.cage(dir, &files, &node.program, definition).map_err(LaunchError::Folder)?;
     let around = Surroundings { files: &files, program: &node.program, bind: None };
     launch::write_files(definition, &files, &around, cage.user)?;
+    for text in launch::set_values(definition, &files, OWN_ADDRESS, cage.user) {
+        story.note(text);
+    }
     let command = launch::command(definition, &around)?;
     if let Some(program) =
         command.argv.first().filter(|path| node.ladder.closed(Path::new(path), &files, &node.program))

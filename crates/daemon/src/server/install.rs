@@ -42,7 +42,7 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 const KILL_GRACE: Duration = Duration::from_secs(30);
 /// Pauses between tries to tell the panel: the first, and the longest.
 const REPORT_PAUSE: Duration = Duration::from_secs(1);
-const REPORT_PAUSE_MAX: Duration = Duration::from_secs(60);
+const REPORT_PAUSE_MAX: Duration = Duration::from_mins(1);
 /// Pause between tries to reach a shim that holds the log but does not answer.
 const REACH_PAUSE: Duration = Duration::from_secs(2);
 /// Read all there is.

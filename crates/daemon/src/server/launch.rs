@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use egg::files::{FILE_BYTES_MAX, apply};
 use engine::power::Settings;
 use engine::startup::Matcher;
 use spool::spec::User;
 use wire::remote::Definition;
 
 use crate::config::Config;
-use crate::runtime::isolation::create;
+use crate::runtime::isolation::{create, rewrite};
 
 /// Where programs are looked for; games of Debian packages live in `/usr/games`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/games:/usr/games";
@@ -183,6 +184,29 @@ pub(crate) fn power_settings(config: &Config, definition: &Definition) -> (Setti
     (settings, matcher)
 }
 
+/// Sets what the definition wants set in the game's own configuration files. What cannot be set is told, and no reason not to start:
+/// sentences for the console. `interface` is the address under which a game reaches this machine.
+pub(crate) fn set_values(definition: &Definition, dir: &Path, interface: &str, owner: Option<User>) -> Vec<String> {
+    let mut told = Vec::new();
+    let lookup = |name: &str| match name {
+        "config.docker.interface" | "config.docker.network.interface" => Some(interface.to_owned()),
+        _ => None,
+    };
+    for config in &definition.process_configuration.configs {
+        let mut notes = Vec::new();
+        let set = rewrite(dir, Path::new(&config.file), FILE_BYTES_MAX as u64, owner, |now| {
+            let applied = apply(config.parser, now, &config.replace, lookup).map_err(std::io::Error::other)?;
+            notes = applied.notes;
+            Ok(Some(applied.text))
+        });
+        if let Err(error) = set {
+            notes.push(format!("it is left as it is: {error}"));
+        }
+        told.extend(notes.into_iter().map(|note| format!("The file {}: {note}.", config.file)));
+    }
+    told
+}
+
 /// Replaces every `{{NAME}}`; a name without a value is an error.
 fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<String, DefinitionError> {
     let mut expanded = String::with_capacity(text.len());
@@ -312,6 +336,35 @@ mod tests {
         assert!(text("/etc/passwd").contains("not an executable file"));
         assert!(text("/bin/echo {{NOPE}}").contains("{{NOPE}}, which has no value"));
         assert!(text("/bin/echo 'open").contains("unmatched quote"));
+    }
+
+    #[test]
+    fn values_are_set_before_each_start_and_what_cannot_be_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("broken.json"), "{").unwrap();
+        let mut wanted = definition("x", json!([]), json!({}));
+        let set = |file: &str, parser: &str, key: &str, value: &str| {
+            json!({
+                "file": file, "parser": parser, "replace": [{ "match": key, "replace_with": value }],
+            })
+        };
+        let configs = json!([
+            set("conf/server.properties", "properties", "server-port", "25565"),
+            set("proxy.yml", "yml", "host", "{{config.docker.interface}}:1"),
+            set("broken.json", "json", "a", "b"),
+            set("../out.json", "json", "a", "b"),
+            set("odd", "toml", "a", "b"),
+        ]);
+        wanted.process_configuration.configs = serde_json::from_value(configs).unwrap();
+        let told = set_values(&wanted, dir.path(), "10.213.0.1", None);
+        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        assert_eq!(read("conf/server.properties"), "server-port=25565\n");
+        assert!(read("proxy.yml").contains("10.213.0.1:1"));
+        assert_eq!(read("broken.json"), "{");
+        assert_eq!(told.len(), 3, "{told:?}");
+        for (text, part) in told.iter().zip(["no JSON", "leaves the server's folder", "not known here"]) {
+            assert!(text.contains(part), "{text}");
+        }
     }
 
     #[test]

@@ -34,6 +34,8 @@ const TOLD: &[(&str, Option<&str>)] = &[
     ("transfer logs", Some("admin.websocket.transfer")),
     ("backup completed", Some("backup.read")),
     ("backup completed:0a1b2c3d", Some("backup.read")),
+    ("install started", None),
+    ("install completed", None),
 ];
 /// What only the session itself says, in answer to what somebody may have asked without any right.
 const OWN_WORDS: &[&str] = &[

@@ -1,7 +1,7 @@
 //! Signing in: passwords, second factors, and what happens to those who guess.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -139,7 +139,7 @@ impl AppState {
             return Err(locked_out(wait_ms));
         }
         let user = match self.store.take_link(token, now).await? {
-            Some(user) => self.store.user(user).await?,
+            Some(user) => self.store.user(user).await?.map(Arc::unwrap_or_clone),
             None => None,
         };
         let user = user.ok_or(Problem::SignInRefused)?;

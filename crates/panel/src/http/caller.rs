@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -50,7 +50,7 @@ const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
 #[derive(Clone)]
 pub(crate) enum Proof {
     /// An API key.
-    Key(ApiKey),
+    Key(Arc<ApiKey>),
     /// The cookie of a session.
     Session { session: Session, secret: SessionSecret },
 }
@@ -58,7 +58,7 @@ pub(crate) enum Proof {
 /// An authenticated request that is within its limits.
 pub(crate) struct Call {
     pub(crate) app: App,
-    pub(crate) user: User,
+    pub(crate) user: Arc<User>,
     pub(crate) proof: Proof,
     pub(crate) ip: IpAddr,
     /// Our own address as the caller sees it.
@@ -141,7 +141,8 @@ async fn guard(app: &App, throttle: &Throttle<UserId>, request: Request, next: N
     };
     let standing = throttle.take(&call.user.uuid);
     let call = Arc::new(call);
-    let agent = agent(&parts.headers);
+    // Sessions may be renewed; for keys nobody asks.
+    let agent = matches!(call.proof, Proof::Session { .. }).then(|| agent(&parts.headers));
     let mut response = if standing.is_allowed() {
         let is_change = !parts.method.is_safe();
         parts.extensions.insert(call.clone());
@@ -156,7 +157,9 @@ async fn guard(app: &App, throttle: &Throttle<UserId>, request: Request, next: N
         Problem::Throttled.into_response()
     };
     standing.write(response.headers_mut());
-    renew_session(&call, agent, response.headers_mut()).await;
+    if let Some(agent) = agent {
+        renew_session(&call, agent, response.headers_mut()).await;
+    }
     response
 }
 
@@ -213,6 +216,14 @@ pub(crate) async fn read_body<T>(
     body: Body,
     bytes_max: usize,
 ) -> Answer<(T, Bytes)> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > DRAIN_BYTES_MAX) {
+        return Err(Problem::TooLarge(bytes_max));
+    }
+    if body.is_end_stream() {
+        // Most requests have none, and need no time-out.
+        return Ok((known?, Bytes::new()));
+    }
     let kept_max = if known.is_ok() { bytes_max } else { 0 };
     let read = async {
         let mut stream = body.into_data_stream();
@@ -232,10 +243,6 @@ pub(crate) async fn read_body<T>(
         }
         if total > bytes_max { Err(Problem::TooLarge(bytes_max)) } else { Ok(Bytes::from(bytes)) }
     };
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > DRAIN_BYTES_MAX) {
-        return Err(Problem::TooLarge(bytes_max));
-    }
     let late = |_| Problem::BadRequest("The body did not arrive in time.".to_owned());
     let read = tokio::time::timeout(BODY_TIMEOUT, read).await.unwrap_or_else(|elapsed| Err(late(elapsed)));
     // Of two faults the documented order decides: too long, no key, broken.
@@ -252,7 +259,7 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Whoever sends a key, or else the cookie of a session.
-async fn authenticate(app: &App, headers: &HeaderMap) -> Answer<(User, Proof)> {
+async fn authenticate(app: &App, headers: &HeaderMap) -> Answer<(Arc<User>, Proof)> {
     let (user, proof) = if headers.contains_key(header::AUTHORIZATION) {
         let key = key(app, headers).await?;
         (key.user, Proof::Key(key))
@@ -272,7 +279,7 @@ fn is_from_our_page(method: &Method, headers: &HeaderMap, secret: &SessionSecret
 }
 
 /// The key of the header. The prefix is opaque, so keys of other panels that were imported work as well.
-async fn key(app: &App, headers: &HeaderMap) -> Answer<ApiKey> {
+async fn key(app: &App, headers: &HeaderMap) -> Answer<Arc<ApiKey>> {
     let token = bearer(headers).ok_or(Problem::Unauthenticated)?;
     let (identifier, secret) = token.split_at_checked(IDENTIFIER_CHARS).ok_or(Problem::Unauthenticated)?;
     let key = app.store.key(identifier, secret).await?.ok_or(Problem::Unauthenticated)?;

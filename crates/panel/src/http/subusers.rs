@@ -1,5 +1,7 @@
 //! Other people's rights on a server.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::http::StatusCode;
 use serde_json::json;
@@ -183,7 +185,7 @@ async fn find(at: &AtServer, id: &str) -> Answer<(User, Vec<String>)> {
     let id: UserId = id.to_ascii_lowercase().parse().map_err(|_| Problem::NotFound)?;
     let store = &at.call.app.store;
     let subuser = store.subuser(at.server.uuid, id).await?.ok_or(Problem::NotFound)?;
-    let user = store.user(id).await?.ok_or(Problem::NotFound)?;
+    let user = store.user(id).await?.map(Arc::unwrap_or_clone).ok_or(Problem::NotFound)?;
     Ok((user, subuser.permissions))
 }
 

@@ -1,5 +1,7 @@
 //! API keys: the digest of the secret is kept, never the secret.
 
+use std::sync::Arc;
+
 use sqlx::Sqlite;
 use sqlx::sqlite::SqliteRow;
 use wire::ids::UserId;
@@ -79,12 +81,12 @@ fn read(row: &SqliteRow) -> Result<ApiKey> {
 
 impl Store {
     /// The key with this identifier, if the secret is right.
-    pub(crate) async fn key(&self, identifier: &str, secret: &str) -> Result<Option<ApiKey>> {
+    pub(crate) async fn key(&self, identifier: &str, secret: &str) -> Result<Option<Arc<ApiKey>>> {
         let ask = async {
             let query =
                 sqlx::query::<Sqlite>("SELECT * FROM api_keys WHERE identifier = $1").bind(identifier.to_owned());
             let Some(row) = query.fetch_optional(&self.read).await? else { return Ok(None) };
-            Ok(Some((read(&row)?, row.text("secret_hash")?)))
+            Ok(Some((Arc::new(read(&row)?), Arc::from(row.text("secret_hash")?))))
         };
         let known = self.recent.keys.row(&self.write, identifier.to_owned(), ask).await?;
         Ok(known.and_then(|(key, digest)| secret::digest_is(secret, &digest).then_some(key)))

@@ -30,8 +30,8 @@ const ROWS_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     /// Keys by identifier, with the digest of the secret.
-    pub(super) keys: Shelf<String, (ApiKey, String)>,
-    pub(super) users: Shelf<UserId, User>,
+    pub(super) keys: Shelf<String, (Arc<ApiKey>, Arc<str>)>,
+    pub(super) users: Shelf<UserId, Arc<User>>,
     pub(super) servers: Shelf<ServerId, Arc<Server>>,
     /// By the first characters of their uuid.
     pub(super) short_servers: Shelf<String, Arc<Server>>,

@@ -1,6 +1,7 @@
 //! People.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use sqlx::Sqlite;
 use sqlx::sqlite::SqliteRow;
@@ -112,10 +113,10 @@ impl Store {
     }
 
     /// By uuid.
-    pub(crate) async fn user(&self, id: UserId) -> Result<Option<User>> {
+    pub(crate) async fn user(&self, id: UserId) -> Result<Option<Arc<User>>> {
         let ask = async {
             let query = sqlx::query::<Sqlite>("SELECT * FROM users WHERE uuid = $1").bind(id.to_string());
-            query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
+            Ok(query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()?.map(Arc::new))
         };
         self.recent.users.row(&self.write, id, ask).await
     }

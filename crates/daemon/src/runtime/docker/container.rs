@@ -227,7 +227,7 @@ fn mounts(definition: &Definition, around: &Surroundings<'_>) -> Result<Vec<Moun
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
     use serde_json::json;
 
     use super::*;

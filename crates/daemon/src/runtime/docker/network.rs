@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use bollard::errors::Error;
-use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
+use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, NetworkInspect};
 use wire::ids::ServerId;
 
 use super::{Engine, EngineError};
@@ -18,12 +18,38 @@ pub(super) fn name(server: ServerId) -> String {
     format!("quarterdeck-{}", server.short())
 }
 
+/// A network that is there.
+#[derive(Clone)]
+pub(super) struct Network {
+    pub(super) name: String,
+    /// The address of this machine in it; empty if the engine does not say.
+    pub(super) gateway: String,
+}
+
+impl Network {
+    fn of(name: String, found: &NetworkInspect) -> Self {
+        let config = found.ipam.as_ref().and_then(|ipam| ipam.config.as_ref()?.first());
+        let gateway = config.and_then(|config| {
+            let given =
+                config.gateway.as_deref().map(|gateway| gateway.split('/').next().unwrap_or(gateway).to_owned());
+            given.or_else(|| first_address(config.subnet.as_deref()?))
+        });
+        Self { name, gateway: gateway.unwrap_or_default() }
+    }
+}
+
+/// The first address of a network, which is its gateway unless something else is said.
+fn first_address(subnet: &str) -> Option<String> {
+    let base: Ipv4Addr = subnet.split('/').next()?.parse().ok()?;
+    Some(Ipv4Addr::from(u32::from(base).wrapping_add(1)).to_string())
+}
+
 /// Makes a server's network unless there is one.
-pub(super) async fn have(engine: &Engine, server: ServerId) -> Result<String, EngineError> {
+pub(super) async fn have(engine: &Engine, server: ServerId) -> Result<Network, EngineError> {
     let client = engine.client().await?;
     let name = name(server);
     match client.inspect_network(&name, None::<bollard::query_parameters::InspectNetworkOptions>).await {
-        Ok(_) => return Ok(name),
+        Ok(found) => return Ok(Network::of(name, &found)),
         Err(Error::DockerResponseServerError { status_code: 404, .. }) => {}
         Err(error) => return Err(engine.failed("look at the server's network", &error)),
     }
@@ -33,6 +59,7 @@ pub(super) async fn have(engine: &Engine, server: ServerId) -> Result<String, En
         why: format!("the subnet {base}/{prefix} of the [containers] settings has no room for a network"),
     };
     for subnet in subnets(base, prefix, seed(server)) {
+        let gateway = first_address(&subnet).unwrap_or_default();
         let config = IpamConfig { subnet: Some(subnet), ..Default::default() };
         let request = NetworkCreateRequest {
             name: name.clone(),
@@ -42,9 +69,10 @@ pub(super) async fn have(engine: &Engine, server: ServerId) -> Result<String, En
             ..Default::default()
         };
         match client.create_network(request).await {
-            Ok(_) => return Ok(name),
-            // Made by somebody meanwhile.
-            Err(Error::DockerResponseServerError { status_code: 409, .. }) => return Ok(name),
+            // Or made by somebody meanwhile.
+            Ok(_) | Err(Error::DockerResponseServerError { status_code: 409, .. }) => {
+                return Ok(Network { name, gateway });
+            }
             // Taken: engines say so with this number, among others.
             Err(error @ Error::DockerResponseServerError { status_code: 400..=403 | 500, .. }) => {
                 refused = engine.failed("make the server's network", &error);

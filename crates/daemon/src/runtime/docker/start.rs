@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use wire::remote::{ConsoleMode, Definition, InstallScript, StopKind};
 
 use super::container::{self, FILES_TARGET, INSTALL_TARGET, SCRIPT_TARGET, Surroundings};
+use super::network::Network;
 use super::{Engine, EngineError, Known, image, network};
 use crate::node::Node;
 use crate::runtime::docker::image::Image;
@@ -56,10 +57,11 @@ struct Folders {
 }
 
 /// What there is for a start in the engine.
+#[derive(Clone)]
 struct Ground {
     known: Known,
     image: Image,
-    network: String,
+    network: Network,
 }
 
 /// Starts a game in a container of its own. An error means that there is none.
@@ -73,8 +75,8 @@ pub(crate) async fn launch(
     let ground = clear(node, server, &definition.settings.container.image, unwanted, story).await?;
     let prepared = {
         let (node, dir, definition) = (node.clone(), server.dir().clone(), definition.clone());
-        let (image, is_rootless) = (ground.image.clone(), ground.known.is_rootless);
-        blocking(move || prepare(&node, &dir, &definition, &image, is_rootless))
+        let (ground, story) = (ground.clone(), story.clone());
+        blocking(move || prepare(&node, &dir, &definition, &ground, &story))
     };
     let prepared = prepared.await.map_err(LaunchError::Folder)??;
     let starting = Starting { node, server, definition, dir: server.dir(), ground: &ground, unwanted };
@@ -155,7 +157,7 @@ impl Starting<'_> {
         let (engine, settings) = (&node.engine, node.engine.settings());
         let around = Surroundings {
             image: &self.ground.image.name,
-            network: &self.ground.network,
+            network: &self.ground.network.name,
             labels: engine.labels(server.id()),
             shim: &node.shim,
             program: folders.program.as_deref(),
@@ -260,13 +262,13 @@ fn prepare(
     node: &Node,
     dir: &Path,
     definition: &Definition,
-    image: &Image,
-    is_rootless: bool,
+    ground: &Ground,
+    story: &Story,
 ) -> Result<Prepared, LaunchError> {
     let dir = dir.canonicalize().map_err(LaunchError::Folder)?;
     let files = files_folder(&dir).map_err(LaunchError::Folder)?;
     // In an engine without root only a few users exist; the game is then who the shim is.
-    let user = if is_rootless { None } else { node.ladder.contained_user(&dir, &files, definition) };
+    let user = if ground.known.is_rootless { None } else { node.ladder.contained_user(&dir, &files, definition) };
     let uses_us = [&definition.settings.invocation].into_iter().chain(definition.settings.environment.values());
     let program = uses_us.clone().any(|text| text.contains("{{QUARTERDECK}}")).then(|| node.program.clone());
     let around = GameSurroundings {
@@ -276,7 +278,10 @@ fn prepare(
         bind: Some("0.0.0.0"),
     };
     launch::write_files(definition, &files, &around, user)?;
-    let command = command(definition, image, &around)?;
+    for text in launch::set_values(definition, &files, &ground.network.gateway, user) {
+        story.note(text);
+    }
+    let command = command(definition, &ground.image, &around)?;
     let (run, log) = own_folders(&dir).map_err(LaunchError::Folder)?;
     let stop = &definition.process_configuration.stop;
     let spec = LaunchSpec {

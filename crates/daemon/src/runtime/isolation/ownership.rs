@@ -4,13 +4,13 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, chownat, fstat, mkdirat, open, openat,
-    openat2, statat,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, chownat, fchmod, fstat, mkdirat, open,
+    openat, openat2, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use spool::spec::User;
@@ -134,6 +134,60 @@ pub(crate) fn create(folder: &Path, path: &Path, text: &[u8], owner: Option<User
     File::from(file).write_all(text)
 }
 
+/// Puts another text in place of a file's, or makes the file: `change` gets what is there and gives what is to be there, or nothing to
+/// leave it. Whole or not at all. What is no ordinary file, or longer than the limit, is refused, and so is a link that leads out.
+pub(crate) fn rewrite(
+    folder: &Path,
+    path: &Path,
+    bytes_max: u64,
+    owner: Option<User>,
+    change: impl FnOnce(Option<&str>) -> io::Result<Option<String>>,
+) -> io::Result<()> {
+    if !path.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Err(io::Error::other("the path leaves the server's folder"));
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = open(folder, flags, Mode::empty()).map_err(out_of_folder)?;
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::other("the path names no file"));
+    };
+    let parent = make_folders(&root, parent, owner)?;
+    // A pipe of this name would be waited at.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let (now, mode) = match openat(&parent, name, flags, Mode::empty()) {
+        Ok(file) => {
+            let stat = fstat(&file)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                return Err(io::Error::other("it is no ordinary file"));
+            }
+            let mut bytes = Vec::new();
+            File::from(file).take(bytes_max + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > bytes_max {
+                return Err(io::Error::other("it is too long"));
+            }
+            let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not written in UTF-8"))?;
+            (Some(text), Mode::from_raw_mode(stat.st_mode & 0o777))
+        }
+        Err(Errno::NOENT) => (None, Mode::from_raw_mode(FILE_MODE)),
+        Err(errno) => return Err(out_of_folder(errno)),
+    };
+    let Some(new) = change(now.as_deref())?.filter(|new| now.as_ref() != Some(new)) else { return Ok(()) };
+    let temporary = format!(".quarterdeck-new-{}", std::process::id());
+    // Left over from a machine that went off in between.
+    let _ = unlinkat(&parent, &temporary, AtFlags::empty());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(&parent, &temporary, flags, mode)?;
+    let written = owner
+        .map_or(Ok(()), |owner| own(file.as_fd(), owner))
+        .and_then(|()| Ok(fchmod(&file, mode)?))
+        .and_then(|()| File::from(file).write_all(new.as_bytes()))
+        .and_then(|()| Ok(renameat(&parent, &temporary, &parent, name)?));
+    if written.is_err() {
+        let _ = unlinkat(&parent, &temporary, AtFlags::empty());
+    }
+    written
+}
+
 fn make_folders(root: &OwnedFd, path: &Path, owner: Option<User>) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     // Links within the folder are the game's own affair.
@@ -242,6 +296,22 @@ mod tests {
                 assert_eq!(fs::metadata(files.join(path)).unwrap().uid(), owner.uid, "{path}");
             }
         }
+        let rewrite = |path: &str| {
+            rewrite(&files, Path::new(path), 10, owner, |now| Ok(Some(format!("{}+", now.unwrap_or_default()))))
+        };
+        rewrite("a/b/c.cfg").unwrap();
+        rewrite("a/new/d.cfg").unwrap();
+        fs::write(files.join("long"), "12345678901").unwrap();
+        fs::write(files.join("bytes"), [0xff]).unwrap();
+        rustix::fs::mknodat(CWD, files.join("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        for refused in ["out/e.cfg", "../e.cfg", "dangling", "out", "long", "bytes", "pipe", "a"] {
+            let result = rewrite(refused);
+            assert!(result.is_err() || refused == "dangling", "{refused}");
+        }
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        assert_eq!(fs::read(files.join("a/b/c.cfg")).unwrap(), b"x+");
+        assert_eq!(fs::read(files.join("a/new/d.cfg")).unwrap(), b"+");
+        assert_eq!(fs::read_dir(files.join("a/b")).unwrap().count(), 1, "nothing else is left there");
         fs::write(files.join("a/b/c.cfg"), "mine").unwrap();
         create("a/b/c.cfg").unwrap();
         assert_eq!(fs::read(files.join("a/b/c.cfg")).unwrap(), b"mine");

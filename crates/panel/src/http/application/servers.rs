@@ -198,7 +198,7 @@ pub(crate) async fn read_external(
 pub(crate) async fn create(Admin(call): Admin, asked: Asked) -> Answer<(StatusCode, Json<Item<ServerBody>>)> {
     let mut fields = Fields::of(&call.body);
     let new = settings::new_server(&mut fields);
-    let owner = owner(&call, &mut fields).await?.unwrap_or_else(|| call.user.clone());
+    let owner = owner(&call, &mut fields).await?.unwrap_or_else(|| User::clone(&call.user));
     fields.finish()?;
     let (server, _node) = call.app.create_server(&new, owner.uuid).await?;
     record(&call, &server, "server:create").await;
