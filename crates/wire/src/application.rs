@@ -11,10 +11,10 @@ use utoipa::ToSchema;
 use crate::api::{FeatureLimits, Limits};
 use crate::remote::{ConsoleMode, RuntimeKind};
 
+pub use bodies::*;
 pub use eggs::{
     Allocation, CreateAllocations, CreateNest, Egg, EggConfig, EggScript, EggVariable, Labels, Nest, Relationships,
 };
-pub use bodies::*;
 
 /// A person, as administrators see them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

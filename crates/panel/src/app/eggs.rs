@@ -73,8 +73,7 @@ pub(crate) fn choose_runtime(
 
 /// Where an egg's servers can run on a node, for people.
 pub(crate) fn verdict(egg: &Egg, system: &SystemInfo) -> (&'static str, String) {
-    let has_engine =
-        system.engine.as_ref().is_some_and(|engine| engine.error.is_none() && !engine.name.is_empty());
+    let has_engine = system.engine.as_ref().is_some_and(|engine| engine.error.is_none() && !engine.name.is_empty());
     let host = Host { has_engine, programs: system.programs.clone() };
     let verdict = egg.verdict(&host);
     let word = match &verdict {
@@ -83,7 +82,11 @@ pub(crate) fn verdict(egg: &Egg, system: &SystemInfo) -> (&'static str, String) 
         egg::Verdict::Needs(_) => "needs",
         egg::Verdict::NeedsDocker(_) => "needs_docker",
     };
-    let text = if has_engine { format!("{verdict}; runs in containers of {}", engine_name(system)) } else { verdict.to_string() };
+    let text = if has_engine {
+        format!("{verdict}; runs in containers of {}", engine_name(system))
+    } else {
+        verdict.to_string()
+    };
     (word, text)
 }
 
@@ -96,7 +99,8 @@ impl AppState {
     pub(crate) async fn system_of(&self, node: &Node) -> Option<SystemInfo> {
         let asked = tokio::time::timeout(SYSTEM_TIMEOUT, self.nodes.system(node)).await;
         let told = asked.unwrap_or_else(|_| Err(crate::nodes::NodeFault::Unreachable("no answer in time".to_owned())));
-        told.inspect_err(|error| tracing::info!(node = node.name, %error, "the node does not say what it has to offer")).ok()
+        told.inspect_err(|error| tracing::info!(node = node.name, %error, "the node does not say what it has to offer"))
+            .ok()
     }
 
     /// Where an egg's servers can run, node by node: a word, and for people.

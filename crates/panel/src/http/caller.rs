@@ -405,7 +405,10 @@ impl<S: Send + Sync> FromRequestParts<S> for AtServer {
         must_be_account_key(&call)?;
         let relation = call.relation(&server).await?.ok_or(Problem::NotFound)?;
         let node = call.app.node_of(&server).await?;
-        let rule = parts.extensions.get::<MatchedPath>().map_or(StateRule::Usable, |path| rule_of(&parts.method, path.as_str()));
+        let rule = parts
+            .extensions
+            .get::<MatchedPath>()
+            .map_or(StateRule::Usable, |path| rule_of(&parts.method, path.as_str()));
         match access::blocked(server.status, node.maintenance, rule, &relation) {
             Some(reason) => Err(Problem::Conflict(reason)),
             None => Ok(Self { call, server, node, relation }),

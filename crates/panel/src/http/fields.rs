@@ -222,7 +222,8 @@ impl<'a> Fields<'a> {
             match port_range(text) {
                 Some(range) => ranges.push(range),
                 None => {
-                    let detail = format!("{text:?} is neither a port of 1024 to 65535 nor a range such as 25570-25580.");
+                    let detail =
+                        format!("{text:?} is neither a port of 1024 to 65535 nor a range such as 25570-25580.");
                     self.fail(&format!("{name}.{index}"), "port", detail);
                 }
             }

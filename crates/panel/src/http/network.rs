@@ -72,10 +72,7 @@ pub(crate) async fn create(at: AtServer) -> Answer<Json<Item<AllocationBody>>> {
     request_body = NoteAllocation,
     responses((status = 200, body = Item<AllocationBody>), (status = "4XX", body = ErrorBody)),
 )]
-pub(crate) async fn note(
-    at: AtServer,
-    Path(ids): Path<(String, u64)>,
-) -> Answer<Json<Item<AllocationBody>>> {
+pub(crate) async fn note(at: AtServer, Path(ids): Path<(String, u64)>) -> Answer<Json<Item<AllocationBody>>> {
     let (_, id) = ids;
     at.require(asked::ALLOCATION_UPDATE)?;
     let former = own(&at, id).await?;
@@ -103,10 +100,7 @@ pub(crate) async fn note(
     ),
     responses((status = 200, body = Item<AllocationBody>), (status = "4XX", body = ErrorBody)),
 )]
-pub(crate) async fn primary(
-    at: AtServer,
-    Path(ids): Path<(String, u64)>,
-) -> Answer<Json<Item<AllocationBody>>> {
+pub(crate) async fn primary(at: AtServer, Path(ids): Path<(String, u64)>) -> Answer<Json<Item<AllocationBody>>> {
     let (_, id) = ids;
     at.require(asked::ALLOCATION_UPDATE)?;
     own(&at, id).await?;

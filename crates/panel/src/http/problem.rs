@@ -216,7 +216,8 @@ impl From<StoreError> for Problem {
             StoreError::OwnsServers => Self::Rule(
                 "DisplayException",
                 "This person owns servers: give those to somebody else, or delete them, first. \
-                 Those that can still be restored count, too.".to_owned(),
+                 Those that can still be restored count, too."
+                    .to_owned(),
             ),
             StoreError::OutboxFull => {
                 tracing::error!(%error, "a change was refused");
@@ -247,7 +248,8 @@ fn address_problem(fault: AddressFault) -> Problem {
             return Problem::field("allocation", "exists", text);
         }
         AddressFault::Overlaps => {
-            let text = "A port of these is there already on an address that includes this one, or that this one includes.";
+            let text =
+                "A port of these is there already on an address that includes this one, or that this one includes.";
             return Problem::field("ports", "unique", text);
         }
         AddressFault::NotOfServer => {
@@ -262,7 +264,9 @@ fn address_problem(fault: AddressFault) -> Problem {
         AddressFault::LimitReached => {
             ("DisplayException", "No address can be added: the server has as many as it may have.")
         }
-        AddressFault::InUse => ("ServerUsingAllocationException", "A server has this address: take it away there first."),
+        AddressFault::InUse => {
+            ("ServerUsingAllocationException", "A server has this address: take it away there first.")
+        }
     };
     Problem::Rule(code, text.to_owned())
 }

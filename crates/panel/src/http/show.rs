@@ -26,12 +26,7 @@ use crate::templates;
 const SFTP_PORT: u16 = 2022;
 
 /// A server for somebody.
-pub(crate) fn server(
-    call: &Call,
-    whole: Whole<'_>,
-    node: &Node,
-    relation: &access::Relation,
-) -> Item<Server> {
+pub(crate) fn server(call: &Call, whole: Whole<'_>, node: &Node, relation: &access::Relation) -> Item<Server> {
     let Whole { server, allocations, egg, .. } = whole;
     let sees_values = relation.allows(asked::STARTUP_READ);
     let sees_all_addresses = relation.allows(asked::ALLOCATION_READ);

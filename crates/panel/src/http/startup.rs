@@ -101,8 +101,7 @@ pub(crate) async fn set(at: AtServer) -> Answer<Json<Item<Variable>>> {
         record(&at, "server:startup.edit", json!({ "variable": key, "old": old, "new": value })).await;
     }
     let whole = Whole { server: &server, allocations: &allocations, egg: egg.as_deref(), place: &at.node.name };
-    let meta =
-        json!({ "startup_command": shown_invocation(whole, true), "raw_startup_command": server.invocation });
+    let meta = json!({ "startup_command": shown_invocation(whole, true), "raw_startup_command": server.invocation });
     Ok(Json(Item::new("egg_variable", show::variable(&server, variable)).with_meta(meta)))
 }
 
@@ -118,9 +117,8 @@ pub(crate) async fn set_image(at: AtServer) -> Answer<StatusCode> {
     let mut fields = Fields::of(&at.call.body);
     let image = fields.text("docker_image", IMAGE_CHARS_MAX);
     let egg = at.call.app.egg_of(at.server.egg).await?;
-    let is_the_eggs = |image: &str| {
-        egg.as_deref().is_some_and(|egg| egg.egg.images.iter().any(|known| known.image == image))
-    };
+    let is_the_eggs =
+        |image: &str| egg.as_deref().is_some_and(|egg| egg.egg.images.iter().any(|known| known.image == image));
     if !image.is_empty() && !is_the_eggs(&image) {
         fields.fail("docker_image", "in", "The selected docker image is not one of those of the server's egg.");
     }
@@ -152,9 +150,9 @@ pub(crate) async fn rename(at: AtServer) -> Answer<StatusCode> {
     at.require(asked::SETTINGS_RENAME)?;
     let mut fields = Fields::of(&at.call.body);
     let name = fields.name("name", NAME_CHARS_MAX);
-    let description = fields.has("description").then(|| {
-        fields.text_or_none("description", DESCRIPTION_CHARS_MAX).unwrap_or_default()
-    });
+    let description = fields
+        .has("description")
+        .then(|| fields.text_or_none("description", DESCRIPTION_CHARS_MAX).unwrap_or_default());
     fields.finish()?;
     let (mut old_name, mut old_description) = (String::new(), String::new());
     let edit = |server: &mut Server| {

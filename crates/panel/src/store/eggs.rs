@@ -144,13 +144,12 @@ impl Store {
     /// A window of eggs, of one group or of all, by number.
     pub(crate) async fn eggs(&self, nest: Option<Uuid>, window: Window) -> Result<Found<StoredEgg>> {
         let nest = nest.map(|nest| nest.to_string());
-        let total = sqlx::query::<Sqlite>(
-            "SELECT COUNT(*) AS n FROM eggs WHERE (CAST($1 AS TEXT) IS NULL OR nest_uuid = $1)",
-        )
-        .bind(nest.clone())
-        .fetch_one(&self.read)
-        .await?
-        .unsigned("n")?;
+        let total =
+            sqlx::query::<Sqlite>("SELECT COUNT(*) AS n FROM eggs WHERE (CAST($1 AS TEXT) IS NULL OR nest_uuid = $1)")
+                .bind(nest.clone())
+                .fetch_one(&self.read)
+                .await?
+                .unsigned("n")?;
         let rows = sqlx::query::<Sqlite>(
             "SELECT * FROM eggs WHERE (CAST($1 AS TEXT) IS NULL OR nest_uuid = $1) ORDER BY number LIMIT $2 OFFSET $3",
         )

@@ -513,7 +513,10 @@ impl Store {
 
     /// When the next one's time comes.
     pub(crate) async fn next_deletion_due(&self) -> Result<Option<i64>> {
-        sqlx::query::<Sqlite>("SELECT MIN(delete_at) AS due FROM servers").fetch_one(&self.read).await?.int_or_null("due")
+        sqlx::query::<Sqlite>("SELECT MIN(delete_at) AS due FROM servers")
+            .fetch_one(&self.read)
+            .await?
+            .int_or_null("due")
     }
 
     /// The servers of a node.

@@ -85,7 +85,11 @@ pub(crate) async fn create(Admin(call): Admin, Path(id): Path<String>) -> Answer
     let alias = fields.name_or_none("alias", IP_CHARS_MAX);
     let ranges = fields.ports("ports", PORTS_MAX);
     if fields.value("ports").is_none() {
-        fields.fail("ports", "required", "The ports field is required: a list of ports and ranges such as 25570-25580.");
+        fields.fail(
+            "ports",
+            "required",
+            "The ports field is required: a list of ports and ranges such as 25570-25580.",
+        );
     }
     let count: usize = ranges.iter().map(ExactSizeIterator::len).sum();
     if count > PORTS_IN_ALL_MAX {

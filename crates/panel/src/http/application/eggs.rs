@@ -210,7 +210,11 @@ pub(crate) async fn list_nests(Admin(call): Admin, uri: OriginalUri, asked: Aske
     ),
     responses((status = 200, body = Item<NestBody>), (status = "4XX", body = ErrorBody)),
 )]
-pub(crate) async fn read_nest(Admin(call): Admin, Path(id): Path<String>, asked: Asked) -> Answer<Json<Item<NestBody>>> {
+pub(crate) async fn read_nest(
+    Admin(call): Admin,
+    Path(id): Path<String>,
+    asked: Asked,
+) -> Answer<Json<Item<NestBody>>> {
     let nest = find_nest(&call, &id).await?;
     Ok(Json(show_nest(&call, &asked, &nest).await?))
 }
