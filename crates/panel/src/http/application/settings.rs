@@ -152,7 +152,7 @@ pub(crate) fn change_startup(fields: &mut Fields<'_>, server: &mut Server, egg: 
     let given = environment(fields);
     match egg {
         Some(egg) if given.is_some() || new_egg.is_some() => {
-            change_variables(fields, server, egg, given.unwrap_or_default())
+            change_variables(fields, server, egg, given.unwrap_or_default());
         }
         None if given.is_some() => server.environment = given.unwrap_or_default(),
         Some(_) | None => {}
