@@ -111,7 +111,7 @@ impl Person {
             Revocation::Suspended => {
                 admin.post(&format!("/api/application/servers/{server}/suspend"), &json!({})).await
             }
-            Revocation::ServerDeleted => admin.delete(&format!("/api/application/servers/{server}")).await,
+            Revocation::ServerDeleted => admin.delete(&format!("/api/application/servers/{server}/force")).await,
         };
         let answered = Instant::now();
         answer.ok_or_panic(&format!("{how:?}"));

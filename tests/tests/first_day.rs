@@ -66,7 +66,7 @@ async fn the_command_line_does_a_servers_whole_life() {
     let logs = deck.command(&["logs", "mine", "-n", "50"]).output().await.unwrap();
     assert!(String::from_utf8_lossy(&logs.stdout).contains("cmd: typed"));
     json_of(&deck, &["power", "mine", "stop", "--wait", "--json"]).await;
-    json_of(&deck, &["server", "delete", "mine", "--yes", "--json"]).await;
+    json_of(&deck, &["server", "delete", "mine", "--now", "--yes", "--json"]).await;
     let gone = deck.command(&["server", "show", "mine"]).output().await.unwrap();
     assert_eq!(gone.status.code(), Some(1));
 }

@@ -240,7 +240,7 @@ async fn suspension_and_deletion_reach_everybody() {
     deck.rest().post(&format!("/api/application/servers/{id}/unsuspend"), &json!({})).await.ok();
 
     let mut console = Socket::console(&deck, &server).await;
-    let answer = deck.rest().delete(&format!("/api/application/servers/{id}")).await;
+    let answer = deck.rest().delete(&format!("/api/application/servers/{id}/force")).await;
     assert_eq!(answer.status, 204, "{}", answer.text);
     console.wait_for("deleted", |heard| *heard == Heard::event("deleted", "null")).await;
     assert_eq!(console.end().await, Heard::Closed(1001, "server deleted".into()));

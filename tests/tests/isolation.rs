@@ -348,7 +348,7 @@ echo left it all
         console.say("set state", &json!(["start"])).await;
         console.line("left it all").await;
         console.status("offline").await;
-        let gone = deck.rest().delete(&format!("/api/application/servers/{server}")).await;
+        let gone = deck.rest().delete(&format!("/api/application/servers/{server}/force")).await;
         assert_eq!(gone.status, 204, "{}", gone.text);
         // A node that takes longer than the panel waits goes on with it.
         let until = tokio::time::Instant::now() + e2e::DEADLINE;

@@ -116,6 +116,9 @@ Examples:
     /// List the games that are ready to run
     #[command(visible_alias = "templates")]
     Template(client::TemplateArgs),
+    /// Definitions of games, imported from files (for administrators)
+    #[command(visible_alias = "eggs")]
+    Egg(manage::EggArgs),
     /// Start, stop, restart or kill a server
     Power(client::PowerArgs),
     /// Attach to a server's console

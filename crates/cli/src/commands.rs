@@ -2,6 +2,7 @@
 
 pub(crate) mod change;
 pub(crate) mod create;
+pub(crate) mod eggs;
 pub(crate) mod keys;
 pub(crate) mod logs;
 pub(crate) mod power;

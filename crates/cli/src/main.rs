@@ -90,6 +90,7 @@ async fn dispatch(global: &Global, command: Command) -> Result<(), Fault> {
     match command {
         Command::Server(args) => commands::servers::run(&context, args.action).await,
         Command::Template(args) => commands::templates::run(&context, &args.action).await,
+        Command::Egg(args) => commands::eggs::run(&context, args.action).await,
         Command::Power(args) => commands::power::run(&context, args).await,
         Command::Console(args) => console::run(&context, global, args).await,
         Command::Logs(args) => commands::logs::run(&context, args).await,

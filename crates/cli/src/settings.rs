@@ -69,6 +69,7 @@ struct Written {
     application_per_minute: Option<u32>,
     websocket_per_minute: Option<u32>,
     activity_days: Option<u32>,
+    delete_grace_h: Option<u32>,
     // The node's.
     app_name: Option<String>,
     allowed_origins: Option<Vec<String>>,
@@ -175,6 +176,7 @@ impl Settings {
         set(&mut config.application_per_minute, written.application_per_minute);
         set(&mut config.websocket_per_minute, written.websocket_per_minute);
         set(&mut config.activity_days, written.activity_days);
+        set(&mut config.delete_grace_h, written.delete_grace_h);
     }
 
     /// Tells the node what is set. Pages of the panel's public address may open consoles, like those of the address by which

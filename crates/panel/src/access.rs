@@ -141,7 +141,14 @@ pub(crate) mod asked {
     pub(crate) const USER_DELETE: &str = "user.delete";
     pub(crate) const ACTIVITY_READ: &str = "activity.read";
     pub(crate) const ALLOCATION_READ: &str = "allocation.read";
+    pub(crate) const ALLOCATION_CREATE: &str = "allocation.create";
+    pub(crate) const ALLOCATION_UPDATE: &str = "allocation.update";
+    pub(crate) const ALLOCATION_DELETE: &str = "allocation.delete";
     pub(crate) const STARTUP_READ: &str = "startup.read";
+    pub(crate) const STARTUP_UPDATE: &str = "startup.update";
+    pub(crate) const STARTUP_IMAGE: &str = "startup.docker-image";
+    pub(crate) const SETTINGS_RENAME: &str = "settings.rename";
+    pub(crate) const SETTINGS_REINSTALL: &str = "settings.reinstall";
 }
 
 /// Whether the catalogue has a permission string.
@@ -208,6 +215,8 @@ pub(crate) enum StateRule {
     Always,
     /// The credentials endpoint: administrators may watch installations and moves.
     Console,
+    /// What is about an installation: possible while one is under way.
+    Installation,
     /// Everything else.
     Usable,
 }
@@ -254,7 +263,11 @@ pub(crate) fn blocked(status: Status, maintenance: bool, rule: StateRule, relati
         Status::Normal | Status::ReinstallFailed => return None,
     };
     let for_everybody = matches!(reason, Blocked::Suspended | Blocked::Maintenance);
-    let exempt = rule == StateRule::Console && *relation == Relation::Admin && !for_everybody;
+    let exempt = match rule {
+        StateRule::Console => *relation == Relation::Admin && !for_everybody,
+        StateRule::Installation => reason == Blocked::NotInstalled,
+        StateRule::Always | StateRule::Usable => false,
+    };
     (!exempt).then_some(reason)
 }
 
@@ -353,6 +366,8 @@ mod tests {
         ];
         for (status, maintenance, reason, administrators_too) in rows {
             assert_eq!(is_blocked(status, maintenance, StateRule::Always), [None; 3]);
+            let installation = reason.filter(|reason| *reason != Blocked::NotInstalled);
+            assert_eq!(is_blocked(status, maintenance, StateRule::Installation), [installation; 3], "{status:?}");
             assert_eq!(is_blocked(status, maintenance, StateRule::Usable), [reason; 3], "{status:?}");
             let admin = if administrators_too { reason } else { None };
             assert_eq!(is_blocked(status, maintenance, StateRule::Console), [reason, reason, admin], "{status:?}");

@@ -1,6 +1,9 @@
 //! What every request shares, and what more than one endpoint does.
 
 pub(crate) mod definition;
+pub(crate) mod deletion;
+pub(crate) mod eggs;
+pub(crate) mod install;
 pub(crate) mod lockout;
 pub(crate) mod provision;
 pub(crate) mod readers;
@@ -62,6 +65,8 @@ pub(crate) struct AppState {
     /// The node of this very process.
     pub(crate) own_node: OnceLock<Uuid>,
     pub(crate) readers: readers::Readers,
+    /// Wakes the task that deletes servers whose time has come.
+    pub(crate) deletions: Arc<tokio::sync::Notify>,
     door: sign_in::Door,
     states: Mutex<HashMap<ServerId, State>>,
     /// Until then, by the clock that nobody sets, no key's last use is written, because that failed.
@@ -105,6 +110,7 @@ impl AppState {
             websocket_throttle: Throttle::per_minute(config.websocket_per_minute),
             samples: samples::Samples::default(),
             readers: readers::Readers::default(),
+            deletions: Arc::default(),
             work: Work::default(),
             own_node: OnceLock::new(),
             door: sign_in::Door::default(),
@@ -207,8 +213,13 @@ impl AppState {
         self.store.user_by_name(text).await
     }
 
-    /// A server by uuid or by the first eight characters of it.
+    /// A server by uuid or by the first eight characters of it, unless it is to be deleted.
     pub(crate) async fn find_server(&self, text: &str) -> Result<Option<Arc<Server>>, StoreError> {
+        Ok(self.find_any_server(text).await?.filter(|server| server.delete_at.is_none()))
+    }
+
+    /// The same, also when it is to be deleted: for administrators and nodes.
+    pub(crate) async fn find_any_server(&self, text: &str) -> Result<Option<Arc<Server>>, StoreError> {
         let text = text.to_ascii_lowercase();
         match text.len() {
             8 => self.store.server_by_short(&text).await,
@@ -223,7 +234,7 @@ impl AppState {
     /// The same, or by number.
     pub(crate) async fn find_server_or_number(&self, text: &str) -> Result<Option<Arc<Server>>, StoreError> {
         // Eight digits may be a short id; those win, as numbers that long take a while to come.
-        if let Some(server) = self.find_server(text).await? {
+        if let Some(server) = self.find_any_server(text).await? {
             return Ok(Some(server));
         }
         match text.parse() {

@@ -12,6 +12,9 @@ pub const TOKEN_TTL_S_DEFAULT: u64 = 600;
 /// Longest life of a console token, in seconds.
 pub const TOKEN_TTL_S_MAX: u64 = 900;
 
+/// Hours for which a deleted server can be brought back, unless another number is set.
+pub const DELETE_GRACE_H_DEFAULT: u32 = 72;
+
 /// Settings of a [`Panel`](crate::Panel).
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -31,6 +34,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Days after which activity records are deleted.
     pub activity_days: u32,
+    /// Hours from the deletion of a server until its files are gone; until then it can be brought back. 0: at once.
+    pub delete_grace_h: u32,
 }
 
 impl Config {
@@ -45,6 +50,7 @@ impl Config {
             websocket_per_minute: 30,
             public_url: None,
             activity_days: 90,
+            delete_grace_h: DELETE_GRACE_H_DEFAULT,
         }
     }
 

@@ -14,6 +14,7 @@ pub(crate) mod credentials;
 pub(crate) mod docs;
 pub(crate) mod fields;
 pub(crate) mod keys;
+pub(crate) mod network;
 pub(crate) mod page;
 pub(crate) mod path;
 pub(crate) mod problem;
@@ -24,6 +25,7 @@ pub(crate) mod remote;
 mod rights_tests;
 pub(crate) mod servers;
 pub(crate) mod show;
+pub(crate) mod startup;
 pub(crate) mod subusers;
 pub(crate) mod throttle;
 pub(crate) mod websocket;
@@ -95,6 +97,14 @@ fn described(app: &App) -> (Router, utoipa::openapi::OpenApi) {
         routes!(servers::command),
         routes!(servers::power),
         routes!(servers::backups),
+        routes!(startup::list),
+        routes!(startup::set),
+        routes!(startup::set_image),
+        routes!(startup::rename),
+        routes!(startup::reinstall, startup::abort),
+        routes!(network::list, network::create),
+        routes!(network::note, network::delete),
+        routes!(network::primary),
         routes!(console::lines),
         routes!(console::search),
         routes!(console::runs),
@@ -117,6 +127,20 @@ fn described(app: &App) -> (Router, utoipa::openapi::OpenApi) {
         routes!(application::servers::list, application::servers::create),
         routes!(application::servers::read, application::servers::delete),
         routes!(application::servers::force_delete),
+        routes!(application::servers::restore),
+        routes!(application::servers::reinstall),
+        routes!(application::servers::read_external),
+        routes!(application::users::read_external),
+        routes!(application::allocations::list, application::allocations::create),
+        routes!(application::allocations::delete),
+        routes!(application::eggs::list_nests, application::eggs::create_nest),
+        routes!(application::eggs::read_nest),
+        routes!(application::eggs::list_in_nest),
+        routes!(application::eggs::read_in_nest),
+        routes!(application::eggs::list),
+        routes!(application::eggs::read, application::eggs::delete),
+        routes!(application::eggs::import),
+        routes!(application::eggs::export),
         routes!(application::servers::update_details),
         routes!(application::servers::update_build),
         routes!(application::servers::update_startup),
@@ -146,7 +170,7 @@ fn remote_routes(app: &App) -> Router {
         .route("/api/remote/servers", guarded(get(remote::servers)))
         .route("/api/remote/servers/reset", guarded(post(remote::reset)))
         .route("/api/remote/servers/{server}", guarded(get(remote::server)))
-        .route("/api/remote/servers/{server}/install", guarded(post(remote::installed)))
+        .route("/api/remote/servers/{server}/install", guarded(get(remote::install).post(remote::installed)))
         .route("/api/remote/servers/{server}/container/status", guarded(post(remote::status)))
         .route("/api/remote/activity", guarded(post(remote::activity)))
 }

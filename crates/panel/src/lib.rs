@@ -22,7 +22,7 @@ use uuid::Uuid;
 use wire::ids::{ServerId, UserId};
 
 pub use app::provision::NewServer;
-pub use config::{Config, TOKEN_TTL_S_DEFAULT, TOKEN_TTL_S_MAX, TOKEN_TTL_S_MIN};
+pub use config::{Config, DELETE_GRACE_H_DEFAULT, TOKEN_TTL_S_DEFAULT, TOKEN_TTL_S_MAX, TOKEN_TTL_S_MIN};
 pub use store::StoreError;
 pub use store::users::User;
 
@@ -109,7 +109,7 @@ impl Drop for Background {
 /// An open panel.
 pub struct Panel {
     app: App,
-    background: [Background; 2],
+    background: [Background; 3],
 }
 
 impl std::fmt::Debug for Panel {
@@ -139,7 +139,8 @@ impl Panel {
         let app = Arc::new(AppState::new(config, store, Nodes::new(Serials::of_run(run))?));
         let outbox = Background(tokio::spawn(app.outbox.clone().deliver()));
         let pruner = Background(tokio::spawn(prune(app.clone())));
-        Ok(Self { app, background: [outbox, pruner] })
+        let deletions = Background(tokio::spawn(app::deletion::run(app.clone())));
+        Ok(Self { app, background: [outbox, pruner, deletions] })
     }
 
     /// All of `/api/client`, `/api/application`, `/api/remote` and `/api/docs`, and as fallback a JSON 404. Slashes at the end of
@@ -263,6 +264,11 @@ impl Panel {
         let made = self.app.work.finish(async move { app.create_server(&new, owner).await }).await;
         let (server, _) = made.unwrap_or(Err(Problem::Internal)).map_err(|problem| refused(&problem))?;
         Ok(server.uuid)
+    }
+
+    /// Deletes servers whose time has come at this moment, in Unix milliseconds; how many. The panel does it by itself at the right time.
+    pub async fn delete_due(&self, now_ms: i64) -> Result<usize, PanelError> {
+        self.app.delete_due(now_ms).await.map_err(|problem| refused(&problem))
     }
 
     /// Waits for what is being changed, ends background work and closes the database. What nodes have not been told yet is in it, for the next time.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use wire::ids::{ServerId, UserId};
 use wire::node::{
     CHECKED_HEADER, CHECKED_SERIAL_HEADER, Commands, CreateServer, DeauthorizeUser, DenyTokens, NodeError, Power,
-    SERIAL_HEADER, ServerDetails, TIME_HEADER, USER_HEADER,
+    SERIAL_HEADER, ServerDetails, SystemInfo, TIME_HEADER, USER_HEADER,
 };
 use wire::server::PowerAction;
 
@@ -119,6 +119,22 @@ impl Nodes {
         let request = request.header(CHECKED_HEADER, checked_at.div_euclid(1000).to_string());
         let request = request.header(CHECKED_SERIAL_HEADER, serial);
         begun(request.timeout(FOLLOW_TIMEOUT)).await
+    }
+
+    /// What the node's machine has to offer.
+    pub(crate) async fn system(&self, node: &Node) -> Result<SystemInfo, NodeFault> {
+        let bytes = body(answer(self.request(node, Method::GET, "/api/system")).await?).await?;
+        serde_json::from_slice(&bytes).map_err(|error| NodeFault::Unreadable(error.to_string()))
+    }
+
+    /// Has a server installed once more; accepted is not done.
+    pub(crate) async fn reinstall(&self, node: &Node, server: ServerId) -> Result<(), NodeFault> {
+        answer(self.request(node, Method::POST, &format!("/api/servers/{server}/reinstall"))).await.map(drop)
+    }
+
+    /// Ends the installation that is under way.
+    pub(crate) async fn abort_install(&self, node: &Node, server: ServerId) -> Result<(), NodeFault> {
+        answer(self.request(node, Method::DELETE, &format!("/api/servers/{server}/install"))).await.map(drop)
     }
 
     /// Tells the node of a new server; it fetches the definition from us.

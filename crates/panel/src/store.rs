@@ -7,6 +7,7 @@ pub(crate) mod activity;
 pub(crate) mod allocations;
 mod change;
 pub(crate) mod credentials;
+pub(crate) mod eggs;
 mod fold;
 pub(crate) mod keys;
 pub(crate) mod nodes;
@@ -45,6 +46,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "names_in_any_case", include_str!("../migrations/0002_names_in_any_case.sql")),
     (FOLDED_VERSION, "folded_texts", include_str!("../migrations/0003_folded_texts.sql")),
     (4, "sign_in", include_str!("../migrations/0004_sign_in.sql")),
+    (5, "eggs", include_str!("../migrations/0005_eggs.sql")),
 ];
 
 /// The version that keeps a second form of what is searched, which no SQL can make.
@@ -62,6 +64,12 @@ pub enum StoreError {
     /// Somebody who is to be deleted owns servers.
     #[error("there are servers of this account")]
     OwnsServers,
+    /// An egg that is to be deleted has servers.
+    #[error("there are servers of this egg")]
+    EggInUse,
+    /// An address that is to be used, left or deleted is not one for that.
+    #[error("{0}")]
+    Address(AddressFault),
     /// So many messages wait for nodes that one more, which must not be lost, does not fit.
     #[error("too many messages wait for nodes that do not answer")]
     OutboxFull,
@@ -90,6 +98,32 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// Why an address of a node cannot be used, left or deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressFault {
+    /// There is none of this number on the node, or a server has it.
+    #[error("there is no such free address on the node")]
+    NotFree,
+    /// It is another server's, or nobody's.
+    #[error("the server does not have this address")]
+    NotOfServer,
+    /// The main one is to be left, and there is no other.
+    #[error("the server would have no address")]
+    OnlyOne,
+    /// The main one is to be left by itself.
+    #[error("this is the server's main address")]
+    Main,
+    /// The server has as many as it may have.
+    #[error("the server has as many addresses as it may have")]
+    LimitReached,
+    /// A server has the address that is to be deleted.
+    #[error("a server has this address")]
+    InUse,
+    /// The same port is there on an address that includes this one, or that this one includes.
+    #[error("the port is there already on an address that includes this one")]
+    Overlaps,
 }
 
 impl StoreError {
@@ -261,6 +295,10 @@ trait Columns {
     fn json<T: serde::de::DeserializeOwned>(&self, column: &'static str) -> Result<T> {
         serde_json::from_str(&self.text(column)?).map_err(|error| corrupt(column, &error))
     }
+}
+
+fn uuid_or_null(row: &SqliteRow, column: &'static str) -> Result<Option<uuid::Uuid>> {
+    row.text_or_null(column)?.map(|text| text.parse().map_err(|error| corrupt(column, &error))).transpose()
 }
 
 fn corrupt(column: &'static str, reason: &dyn std::fmt::Display) -> StoreError {

@@ -195,7 +195,7 @@ pub struct Server {
     pub invocation: String,
     /// Container image; empty for a plain process.
     pub docker_image: String,
-    /// Always there, empty for now.
+    /// Helpers that look at the console, such as `eula`; always there.
     pub egg_features: Vec<String>,
     /// How many of what it may have.
     pub feature_limits: FeatureLimits,
@@ -258,6 +258,18 @@ pub struct ServerRelations {
     pub allocations: List<Allocation>,
     /// Start-up variables; withheld without `startup.read`.
     pub variables: Relation<Variable>,
+    /// What it was made from, when asked for with `include=egg`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egg: Option<Relation<EggName>>,
+}
+
+/// What a server was made from, as users see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EggName {
+    /// Which.
+    pub uuid: String,
+    /// Name.
+    pub name: String,
 }
 
 /// An address a server may listen on.
@@ -288,6 +300,62 @@ pub struct Variable {
     pub server_value: String,
     pub is_editable: bool,
     pub rules: String,
+}
+
+/// Body of `PUT …/startup/variable`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SetVariable {
+    /// Name in the environment.
+    pub key: String,
+    /// New value; null is the empty one.
+    pub value: Option<String>,
+}
+
+/// Body of `PUT …/settings/docker-image`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SetDockerImage {
+    /// One of the egg's.
+    pub docker_image: String,
+}
+
+/// Body of `POST …/settings/rename`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Rename {
+    /// New name.
+    pub name: String,
+    /// New description; stays when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// Body of `POST …/network/allocations/{allocation}`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NoteAllocation {
+    /// Null takes them away.
+    pub notes: Option<String>,
+}
+
+/// Answer of `GET …/startup`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StartupList {
+    /// Always `list`.
+    pub object: String,
+    /// The variables that users may see.
+    pub data: Vec<Item<Variable>>,
+    /// The command line.
+    pub meta: StartupMeta,
+}
+
+/// Beside the variables of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StartupMeta {
+    /// The command line with values.
+    pub startup_command: String,
+    /// Images to choose from, by what they are called.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    pub docker_images: crate::application::Labels,
+    /// The command line with names.
+    pub raw_startup_command: String,
 }
 
 /// Answer of `GET …/resources`.

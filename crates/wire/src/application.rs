@@ -1,6 +1,7 @@
 //! The panel's administration bodies: `/api/application`. Members of stock panels where they make sense, and ours.
 
 mod bodies;
+mod eggs;
 
 use std::collections::BTreeMap;
 
@@ -8,9 +9,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::{FeatureLimits, Limits};
-use crate::remote::ConsoleMode;
+use crate::remote::{ConsoleMode, RuntimeKind};
 
 pub use bodies::*;
+pub use eggs::{
+    Allocation, CreateAllocations, CreateNest, Egg, EggConfig, EggScript, EggVariable, Labels, Nest, Relationships,
+};
 
 /// A person, as administrators see them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -302,6 +306,10 @@ pub struct Server {
     pub node: u64,
     /// Number of its main address.
     pub allocation: u64,
+    /// Number of its nest; null when it was not made from an egg.
+    pub nest: Option<u64>,
+    /// Number of its egg; likewise.
+    pub egg: Option<u64>,
     /// How it is started.
     pub container: ServerContainer,
     /// Address it listens on; ours.
@@ -316,10 +324,23 @@ pub struct Server {
     pub state: Option<String>,
     /// What to do when its program is missing; ours.
     pub hint: Option<String>,
+    /// What runs it; ours, absent while its node decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeKind>,
+    /// When an installation ended well for the last time, ISO 8601; ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installed_at: Option<String>,
+    /// When it will be gone, ISO 8601; of one that is to be deleted, whose `status` is `deleting`; ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete_at: Option<String>,
     /// ISO 8601.
     pub created_at: String,
     /// ISO 8601.
     pub updated_at: String,
+    /// `allocations`, `user`, `nest`, `egg`, `variables` and `node`, when asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, Object>)]
+    pub relationships: Relationships,
 }
 
 /// How a server is started.

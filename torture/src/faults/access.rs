@@ -47,7 +47,7 @@ async fn taken_away(plan: &Plan) -> Row {
                 let_in.push(name);
             }
             if how != Revocation::ServerDeleted {
-                deck.rest().delete(&format!("/api/application/servers/{server}")).await.ok_or_panic("delete");
+                deck.rest().delete(&format!("/api/application/servers/{server}/force")).await.ok_or_panic("delete");
             }
         }
     }

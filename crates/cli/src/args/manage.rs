@@ -24,6 +24,9 @@ pub(crate) enum ServerAction {
         /// For administrators: also the servers of others
         #[arg(long)]
         all: bool,
+        /// For administrators: those that are deleted and can still be restored
+        #[arg(long, conflicts_with = "all")]
+        deleted: bool,
     },
     /// Show everything known about a server
     Show {
@@ -44,22 +47,95 @@ pub(crate) enum ServerAction {
         #[arg(help = SERVER_HELP)]
         server: String,
     },
-    /// Stop a server and delete it with its files and its console log (for administrators)
-    #[command(visible_alias = "rm")]
+    /// Install a server once more with the script of its egg (for administrators)
+    Reinstall {
+        #[arg(help = SERVER_HELP)]
+        server: String,
+    },
+    /// Stop a server and delete it (for administrators)
+    #[command(
+        visible_alias = "rm",
+        after_help = "\
+Its files and its console log are kept for as long as the panel's delete_grace_h says, and `server restore` brings it back until then.
+
+Examples:
+  quarterdeck server delete old
+  quarterdeck server list --deleted
+  quarterdeck server restore old
+  quarterdeck server delete old --now --yes"
+    )]
     Delete {
         #[arg(help = SERVER_HELP)]
         server: String,
+        /// At once, with its files and its console log; this cannot be undone
+        #[arg(long)]
+        now: bool,
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
+    },
+    /// Bring a deleted server back (for administrators)
+    Restore {
+        /// Name, identifier or uuid, as `server list --deleted` shows them
+        server: String,
+    },
+}
+
+/// `quarterdeck egg`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  quarterdeck egg import egg-paper.json
+  curl -s https://example.org/egg.json | quarterdeck egg import - --replace
+  quarterdeck egg export Paper > egg-paper.json
+  quarterdeck server create --name mc --egg Paper --var MINECRAFT_VERSION=1.21 --start")]
+pub(crate) struct EggArgs {
+    #[command(subcommand)]
+    pub(crate) action: EggAction,
+}
+
+/// What to do with eggs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EggAction {
+    /// List eggs
+    #[command(visible_alias = "ls")]
+    List,
+    /// Show an egg and what can be set for its servers
+    Show {
+        /// Number, uuid or name
+        egg: String,
+    },
+    /// Import eggs from files of Pterodactyl's or Pelican's panels; say where their servers can run
+    Import {
+        /// Files, JSON or YAML; - is the standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<std::path::PathBuf>,
+        /// The nest they go into, by number, uuid or name
+        #[arg(long, value_name = "NEST")]
+        nest: Option<String>,
+        /// Put each in place of the egg of the same uuid or name
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Print an egg as a file that Pterodactyl's panels read
+    Export {
+        /// Number, uuid or name
+        egg: String,
+    },
+    /// Delete an egg that no server uses
+    #[command(visible_alias = "rm")]
+    Delete {
+        /// Number, uuid or name
+        egg: String,
     },
 }
 
 /// `quarterdeck server create`.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("game").required(true).args(["template", "command"])), after_help = "\
+#[command(group(ArgGroup::new("game").required(true).multiple(true).args(["template", "egg", "command"])), after_help = "\
 Examples:
   quarterdeck server create --name ttd --template openttd --start
+  quarterdeck server create --name mc --egg Paper --var MINECRAFT_VERSION=1.21 --memory 4G --start
   quarterdeck server create --name mine --command 'java -jar server.jar nogui' --ready 'regex:^.*Done \\(' \\
       --stop stop --grace 60 --memory 2048 --port 25565 --start
   quarterdeck server create --name echo --command 'cat -n' --pipe --stop '^C'
@@ -70,8 +146,17 @@ pub(crate) struct CreateArgs {
     #[arg(long)]
     pub(crate) name: String,
     /// A game from `quarterdeck template list`
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["egg", "command"])]
     pub(crate) template: Option<String>,
+    /// An egg from `quarterdeck egg list`, by number, uuid or name
+    #[arg(long)]
+    pub(crate) egg: Option<String>,
+    /// The container image [default: the first of the egg]
+    #[arg(long)]
+    pub(crate) image: Option<String>,
+    /// What runs it [default: a container, if the egg has an image and the node an engine; else a process]
+    #[arg(long, value_parser = ["process", "docker"])]
+    pub(crate) runtime: Option<String>,
     /// The program and its arguments, quoted as in a shell; a line with ; & | < > ( ) $ or a backtick is given to /bin/sh
     #[arg(long, value_name = "PROGRAM ARGS")]
     pub(crate) command: Option<String>,
@@ -99,8 +184,8 @@ pub(crate) struct CreateArgs {
     /// Its port [default: the next free one of the node]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
-    /// An environment variable; can be given again
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_env)]
+    /// An environment variable, or one of the egg; can be given again
+    #[arg(long, visible_alias = "var", value_name = "NAME=VALUE", value_parser = parse_env)]
     pub(crate) env: Vec<(String, String)>,
     /// What it is for
     #[arg(long)]
@@ -166,8 +251,8 @@ pub(crate) struct SetArgs {
     /// Give it pipes
     #[arg(long)]
     pub(crate) pipe: bool,
-    /// An environment variable, added or changed; can be given again
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_env)]
+    /// An environment variable, or one of its egg, added or changed; can be given again
+    #[arg(long, visible_alias = "var", value_name = "NAME=VALUE", value_parser = parse_env)]
     pub(crate) env: Vec<(String, String)>,
     /// An environment variable to take away; can be given again
     #[arg(long, value_name = "NAME")]

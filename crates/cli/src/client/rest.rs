@@ -94,6 +94,26 @@ impl Rest {
         decode(self.send(self.http.request(Method::POST, self.url(path, &[])).json(body)).await?).await
     }
 
+    /// `POST` of a text, with a query and an answer.
+    pub(crate) async fn post_text<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        text: String,
+    ) -> Result<T, Fault> {
+        let request = self.http.request(Method::POST, self.url(path, query));
+        decode(self.send(request.header("content-type", "text/plain; charset=utf-8").body(text)).await?).await
+    }
+
+    /// `GET`, as it comes.
+    pub(crate) async fn get_text(&self, path: &[&str]) -> Result<String, Fault> {
+        let answer = self.send(self.http.request(Method::GET, self.url(path, &[]))).await?;
+        answer
+            .text()
+            .await
+            .map_err(|error| Fault::Unreachable(format!("the panel's answer broke off: {}", chain(&error))))
+    }
+
     /// `PATCH`, decoded.
     pub(crate) async fn patch<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T, Fault> {
         decode(self.send(self.http.request(Method::PATCH, self.url(path, &[])).json(body)).await?).await

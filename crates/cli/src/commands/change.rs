@@ -9,7 +9,18 @@ use crate::fault::Fault;
 use crate::output::{note, plain};
 
 /// Variables that every server gets from the panel and that are not the server's own.
-const GIVEN: [&str; 7] = ["PORT", "SERVER_PORT", "BIND", "SERVER_IP", "NAME", "SERVER_MEMORY", "P_SERVER_UUID"];
+const GIVEN: [&str; 10] = [
+    "PORT",
+    "SERVER_PORT",
+    "BIND",
+    "SERVER_IP",
+    "NAME",
+    "SERVER_MEMORY",
+    "P_SERVER_UUID",
+    "STARTUP",
+    "P_SERVER_LOCATION",
+    "P_SERVER_ALLOCATION_LIMIT",
+];
 
 /// Does it: one request for each of the three groups the application API has.
 pub(crate) async fn run(context: &Context, args: SetArgs) -> Result<(), Fault> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use wire::application::CreateServer;
-use wire::remote::ConsoleMode;
+use wire::remote::{ConsoleMode, RuntimeKind};
 use wire::server::PowerAction;
 
 use crate::args::manage::CreateArgs;
@@ -26,8 +26,8 @@ pub(crate) async fn run(context: &Context, args: CreateArgs) -> Result<(), Fault
         Some(owner) => Some(users::find(context, owner).await?.uuid),
         None => None,
     };
-    // An application key cannot press start, so the panel is to do it.
-    let start = args.start && !context.rest.has_application_key();
+    // An application key cannot press start, so the panel is to do it; a game that is installed first is started behind that.
+    let start = args.start && !context.rest.has_application_key() && args.egg.is_none();
     let by_panel = args.start && !start;
     let answer: Value = context.rest.post(&SERVERS, &create_body(args, owner, by_panel)).await?;
     // Else not by `start_on_completion`: a start of its own has an answer that says whether it is refused.
@@ -89,6 +89,11 @@ fn print_made(context: &Context, made: &Value, started: Option<&Result<(), Fault
     }
 }
 
+/// The words that the argument takes.
+fn runtime(word: &str) -> RuntimeKind {
+    if word == "docker" { RuntimeKind::Docker } else { RuntimeKind::Process }
+}
+
 /// What `POST /api/application/servers` takes from us; what was not given is left to the panel.
 fn create_body(args: CreateArgs, user: Option<String>, start: bool) -> CreateServer {
     let console = match (args.pty, args.pipe) {
@@ -102,6 +107,9 @@ fn create_body(args: CreateArgs, user: Option<String>, start: bool) -> CreateSer
         user,
         node: args.node,
         template: args.template,
+        egg: args.egg,
+        image: args.image,
+        runtime: args.runtime.as_deref().map(runtime),
         command: args.command,
         ready: (!args.ready.is_empty()).then_some(args.ready),
         stop: args.stop,

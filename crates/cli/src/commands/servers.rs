@@ -16,13 +16,16 @@ const STATES_AT_ONCE: usize = 8;
 /// Does it.
 pub(crate) async fn run(context: &Context, action: ServerAction) -> Result<(), Fault> {
     match action {
-        ServerAction::List { all } => list(context, all).await,
+        ServerAction::List { deleted: true, .. } => list_deleted(context).await,
+        ServerAction::List { all, .. } => list(context, all).await,
         ServerAction::Show { server } => show(context, &server).await,
         ServerAction::Create(args) => create::run(context, *args).await,
         ServerAction::Set(args) => change::run(context, *args).await,
         ServerAction::Suspend { server } => suspend(context, &server, true).await,
         ServerAction::Unsuspend { server } => suspend(context, &server, false).await,
-        ServerAction::Delete { server, yes } => delete(context, &server, yes).await,
+        ServerAction::Reinstall { server } => reinstall(context, &server).await,
+        ServerAction::Delete { server, now, yes } => delete(context, &server, now, yes).await,
+        ServerAction::Restore { server } => restore(context, &server).await,
     }
 }
 
@@ -154,21 +157,91 @@ fn words(list: &Value) -> String {
     words.join(" ")
 }
 
-async fn delete(context: &Context, typed: &str, yes: bool) -> Result<(), Fault> {
-    let server = context.rest.find(typed).await?;
-    let question = format!(
-        "Delete {} ({}) with its files and its whole console log? Type its name to go on:",
-        plain(&server.name),
-        server.identifier
-    );
-    if !yes && !confirmed(&question, &server.name)? {
+async fn delete(context: &Context, typed: &str, now: bool, yes: bool) -> Result<(), Fault> {
+    let server = match context.rest.find(typed).await {
+        Ok(server) => (server.name, server.identifier, server.uuid),
+        // With `--now`, one that is deleted already is meant as well.
+        Err(fault) => match deleted(context, typed).await {
+            Ok(found) if now => (text(&found, "name"), text(&found, "identifier"), text(&found, "uuid")),
+            _ => return Err(fault),
+        },
+    };
+    let (name, identifier, uuid) = &server;
+    let what = if now { " with its files and its whole console log, for good" } else { "" };
+    let question = format!("Delete {} ({identifier}){what}? Type its name to go on:", plain(name));
+    if !yes && !confirmed(&question, name)? {
         return Err(Fault::Failed("nothing was deleted".into()));
     }
-    context.rest.delete(&["api", "application", "servers", &server.uuid]).await?;
+    let path = ["api", "application", "servers", uuid.as_str()];
+    let path: Vec<&str> = path.into_iter().chain(now.then_some("force")).collect();
+    context.rest.delete(&path).await?;
+    // With no grace it is gone at once.
+    let kept = !now && deleted(context, uuid).await.is_ok();
     if context.output.json {
-        return context.output.document(&json!({ "deleted": server.uuid }));
+        return context.output.document(&json!({ "deleted": uuid, "can_be_restored": kept }));
     }
-    context.output.line(&format!("{} ({}) is deleted", plain(&server.name), server.identifier))
+    context.output.line(&format!("{} ({identifier}) is deleted", plain(name)))?;
+    if kept {
+        note(&format!("for a while, `quarterdeck server restore {identifier}` brings it back"));
+    }
+    Ok(())
+}
+
+fn text(attributes: &Value, name: &str) -> String {
+    attributes[name].as_str().unwrap_or_default().to_owned()
+}
+
+/// Those that are deleted and can still be restored.
+async fn all_deleted(context: &Context) -> Result<Vec<Value>, Fault> {
+    let items = context.rest.all(&["api", "application", "servers"], &[("filter[deleted]", "true")]).await?;
+    Ok(items.into_iter().map(|mut item| item["attributes"].take()).collect())
+}
+
+/// One of them, by identifier, uuid or name.
+async fn deleted(context: &Context, typed: &str) -> Result<Value, Fault> {
+    let mut all = all_deleted(context).await?;
+    all.retain(|one| ["identifier", "uuid", "name"].iter().any(|name| one[*name] == typed));
+    match (all.pop(), all.is_empty()) {
+        (Some(one), true) => Ok(one),
+        (Some(_), false) => {
+            Err(Fault::Failed(format!("several deleted servers are named `{typed}`; say which by identifier")))
+        }
+        (None, _) => Err(Fault::Failed(format!(
+            "there is no deleted server `{typed}` that can be restored; `quarterdeck server list --deleted` shows them"
+        ))),
+    }
+}
+
+async fn list_deleted(context: &Context) -> Result<(), Fault> {
+    let all = all_deleted(context).await?;
+    if context.output.json {
+        return context.output.document(&all);
+    }
+    if all.is_empty() {
+        note("no deleted server can be restored");
+        return Ok(());
+    }
+    let row = |one: &Value| ["name", "identifier", "delete_at"].map(|name| text(one, name)).to_vec();
+    context.output.table(&["NAME", "ID", "GONE AT"], all.iter().map(row).collect())
+}
+
+async fn restore(context: &Context, typed: &str) -> Result<(), Fault> {
+    let server = deleted(context, typed).await?;
+    let uuid = text(&server, "uuid");
+    context.rest.post_empty(&["api", "application", "servers", &uuid, "restore"], &json!({})).await?;
+    if context.output.json {
+        return context.output.document(&json!({ "restored": uuid }));
+    }
+    context.output.line(&format!("{} is back; it is not started by itself", plain(&text(&server, "name"))))
+}
+
+async fn reinstall(context: &Context, typed: &str) -> Result<(), Fault> {
+    let server = context.rest.find(typed).await?;
+    context.rest.post_empty(&["api", "application", "servers", &server.uuid, "reinstall"], &json!({})).await?;
+    if context.output.json {
+        return context.output.document(&json!({ "server": server.uuid, "reinstalling": true }));
+    }
+    context.output.line(&format!("{} is being installed", plain(&server.name)))
 }
 
 async fn suspend(context: &Context, typed: &str, suspended: bool) -> Result<(), Fault> {

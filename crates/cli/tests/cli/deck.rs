@@ -148,7 +148,7 @@ impl Drop for Up {
         if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
             if let Ok(list) = serde_json::from_slice::<Value>(&self.run(&["server", "list", "--json"]).stdout) {
                 for server in list.as_array().into_iter().flatten() {
-                    self.run(&["server", "delete", "--yes", server["uuid"].as_str().unwrap_or_default()]);
+                    self.run(&["server", "delete", "--now", "--yes", server["uuid"].as_str().unwrap_or_default()]);
                 }
             }
             let _ = self.child.kill();

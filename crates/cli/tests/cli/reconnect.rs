@@ -60,7 +60,7 @@ fn a_restart_of_the_program_loses_and_repeats_no_line() {
     assert!(console.wait().unwrap().success());
 
     // The end of the server ends those who follow it.
-    up.ok(&["server", "delete", "count", "--yes"]);
+    up.ok(&["server", "delete", "count", "--now", "--yes"]);
     assert!(logs_notes.rest().join("").contains("the server was deleted"));
     assert_eq!((logs.wait().unwrap().code(), logs_json.wait().unwrap().code()), (Some(1), Some(1)));
 }

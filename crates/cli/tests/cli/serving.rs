@@ -54,7 +54,7 @@ fn what_up_prints_works_as_printed_and_a_second_signal_ends_it_at_once() {
         assert!(String::from_utf8_lossy(&output.stdout).contains("\"demo\""), "{name}: {output:?}");
     }
     assert_eq!(list("QUARTERDECK_KEY", "ptlc_wrong".as_ref()).status.code(), Some(1));
-    assert!(quarterdeck(data.path()).args(["server", "delete", "demo", "--yes"]).status().unwrap().success());
+    assert!(quarterdeck(data.path()).args(["server", "delete", "demo", "--now", "--yes"]).status().unwrap().success());
 
     // A request whose body never comes keeps it from ending for a while.
     let address = url.trim_start_matches("http://");
@@ -167,7 +167,7 @@ fn panel_and_node_as_two_programs_serve_a_console() {
     run(&["server", "create", "--name", "play", "--template", "demo", "--node", "far", "--start"]);
     assert!(run(&["console", "play", "--history", "--until", "joined the game"]).contains("joined the game"));
     assert!(run(&["server", "list", "--all"]).contains("far"));
-    run(&["server", "delete", "play", "--yes"]);
+    run(&["server", "delete", "play", "--now", "--yes"]);
     for child in [&mut node, &mut panel] {
         signal(child, Signal::TERM);
         assert!(child.wait().unwrap().success());

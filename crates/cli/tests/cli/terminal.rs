@@ -121,7 +121,7 @@ fn the_last_lines_of_a_deleted_server_are_printed() {
     terminal.wait_for("live from here");
     terminal.wait_for("brief> ");
     up.ok(&["command", "brief", "burst 400"]);
-    up.ok(&["server", "delete", "brief", "--yes"]);
+    up.ok(&["server", "delete", "brief", "--now", "--yes"]);
     terminal.wait_for("line 399");
     terminal.wait_for("the server was deleted");
     assert_eq!(terminal.end(), Some(1));

@@ -96,7 +96,7 @@ fn a_server_is_made_used_and_deleted() {
     assert_eq!(up.json(&["power", "echo", "restart", "--wait"])["state"], "running");
     assert_eq!(up.json(&["power", "echo", "stop", "--wait"])["state"], "offline");
     assert_eq!(up.refused(&["server", "delete", "echo"]).0, 2, "without a terminal nothing is deleted unasked");
-    up.ok(&["server", "delete", "echo", "--yes"]);
+    up.ok(&["server", "delete", "echo", "--now", "--yes"]);
     let (code, text) = up.refused(&["server", "show", id]);
     assert_eq!(code, 1);
     assert!(text.contains("server list"), "{text}");
@@ -246,7 +246,7 @@ fn a_server_is_changed_suspended_and_not_made_twice() {
 #[test]
 fn a_deleted_demo_is_not_advertised_and_usage_lines_do_not_ask_for_what_is_set() {
     let up = Up::start();
-    up.ok(&["server", "delete", "demo", "--yes"]);
+    up.ok(&["server", "delete", "demo", "--now", "--yes"]);
     let up = Up::start_in(up.end());
     assert!(up.greeting["demo"].is_null() && up.greeting["credentials"].is_null(), "{}", up.greeting);
     let url = up.greeting["url"].as_str().unwrap();
@@ -282,7 +282,7 @@ fn nobody_listening_is_its_own_exit_code_and_a_closed_pipe_is_none() {
     let output = follow.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 
-    up.ok(&["server", "delete", "demo", "--yes"]);
+    up.ok(&["server", "delete", "demo", "--now", "--yes"]);
     let data = up.end();
     let output = quarterdeck(data.path()).args(["server", "list"]).output().unwrap();
     assert_eq!(output.status.code(), Some(3));

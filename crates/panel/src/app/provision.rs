@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use wire::api::FeatureLimits;
 use wire::ids::UserId;
-use wire::remote::{Build, ConsoleMode, ProcessConfiguration, Startup, Stop, StopKind};
+use wire::remote::{Build, ConsoleMode, ProcessConfiguration, RuntimeKind, Startup, Stop, StopKind};
 
-use super::AppState;
+use super::definition::has_script;
+use super::{AppState, eggs};
 use crate::http::problem::{Answer, Problem};
 use crate::store::Window;
+use crate::store::allocations::{Addresses, MainAddress};
+use crate::store::eggs::StoredEgg;
 use crate::store::nodes::Node;
 use crate::store::servers::{Server, ServerDraft, Status};
 use crate::templates::{self, Template};
@@ -28,6 +31,20 @@ pub struct NewServer {
     pub node: Option<String>,
     /// Name of a template.
     pub template: Option<String>,
+    /// Number, uuid or name of an egg.
+    pub egg: Option<String>,
+    /// What runs it; none: the egg and the node decide.
+    pub runtime: Option<RuntimeKind>,
+    /// Leave out the egg's script.
+    pub skip_scripts: bool,
+    /// Number of the address that is its main one; its node is that of the server.
+    pub allocation: Option<u64>,
+    /// Numbers of further ones.
+    pub additional_allocations: Vec<u64>,
+    /// Ranges of ports of which its main one is.
+    pub port_ranges: Vec<std::ops::RangeInclusive<u16>>,
+    /// Whether its main address must be one that no other server has.
+    pub dedicated_ip: bool,
     /// Command line; the node splits it into words and then fills in `{{NAME}}`s.
     pub command: Option<String>,
     /// Texts of a line that mean ready, or `regex:` and an expression.
@@ -126,32 +143,46 @@ impl AppState {
             Some(name) => Some(templates::find(name).ok_or_else(|| unknown_template(name))?),
             None => None,
         };
-        let Some(invocation) = new.command.clone().or_else(|| template.map(|template| template.command.clone())) else {
+        let egg = match &new.egg {
+            Some(text) => Some(self.find_egg(text).await?.ok_or_else(unknown_egg)?),
+            None => None,
+        };
+        let from_egg = || egg.as_ref().and_then(|egg| egg.egg.startup.first().map(|(_, line)| line.clone()));
+        let invocation = new.command.clone().or_else(|| template.map(|template| template.command.clone()));
+        let Some(invocation) = invocation.or_else(from_egg) else {
             return Err(Problem::field(
                 "command",
                 "required",
-                "Name a template, or the command that starts the server.",
+                "Name an egg, a template, or the command that starts the server.",
             ));
         };
-        let node = self.choose_node(new.node.as_deref()).await?;
         let mut environment = template.map(|template| template.env.clone()).unwrap_or_default();
         environment.extend(new.environment.clone());
+        if let Some(egg) = &egg {
+            environment = eggs::filled(&egg.egg, environment).map_err(Problem::Invalid)?;
+        }
+        let node = self.choose_node(new).await?;
+        let image = image_of(new, egg.as_ref());
+        let has_work = !new.skip_scripts && has_script(egg.as_ref());
         let draft = ServerDraft {
             external_id: new.external_id.clone(),
             name: new.name.clone(),
             description: new.description.clone(),
             owner,
-            status: Status::Normal,
+            status: if has_work { Status::Installing } else { Status::Normal },
             template: new.template.clone(),
             invocation,
-            image: new.image.clone(),
+            runtime: self.runtime_of(new, egg.as_ref(), &image, &node).await,
+            image,
             environment,
             process: process_of(new, template),
             build: build_of(new, template),
             features: new.features,
             crash_detection: new.crash_detection,
+            egg: egg.map(|egg| egg.uuid),
+            skip_scripts: new.skip_scripts,
         };
-        let server = self.store.insert_server(draft, &node, new.port).await?;
+        let server = self.store.insert_server(draft, &node, &addresses_of(new)).await?;
         match self.nodes.create(&node, server.uuid, new.start).await {
             Ok(()) => Ok((server, node)),
             Err(fault) => {
@@ -163,8 +194,31 @@ impl AppState {
         }
     }
 
-    async fn choose_node(&self, asked: Option<&str>) -> Answer<Node> {
-        if let Some(text) = asked {
+    /// What runs a new server; the node is asked when it depends on that.
+    async fn runtime_of(
+        &self,
+        new: &NewServer,
+        egg: Option<&StoredEgg>,
+        image: &str,
+        node: &Node,
+    ) -> Option<RuntimeKind> {
+        if egg.is_none() {
+            return new.runtime;
+        }
+        let has_image = !image.is_empty();
+        let system = if new.runtime.is_none() && has_image { self.system_of(node).await } else { None };
+        let engine = system.as_ref().and_then(|system| system.engine.as_ref());
+        Some(eggs::choose_runtime(new.runtime, has_image, engine))
+    }
+
+    async fn choose_node(&self, new: &NewServer) -> Answer<Node> {
+        if let Some(number) = new.allocation {
+            let unknown = || Problem::field("allocation.default", "exists", "There is no such address on this panel.");
+            let address = self.store.allocation(number).await?.ok_or_else(unknown)?;
+            let node = self.store.node(address.node).await?.ok_or_else(unknown)?;
+            return Ok(std::sync::Arc::unwrap_or_clone(node));
+        }
+        if let Some(text) = &new.node {
             let unknown = || Problem::field("node", "exists", "There is no such node on this panel.");
             return self.find_node(text).await?.ok_or_else(unknown);
         }
@@ -177,6 +231,26 @@ impl AppState {
             Problem::field("node", "required", "Name the node: there is not exactly one to choose from.")
         })
     }
+}
+
+fn unknown_egg() -> Problem {
+    Problem::field("egg", "exists", "There is no such egg on this panel; GET /api/application/eggs lists them.")
+}
+
+/// What is asked for, else the egg's first image.
+fn image_of(new: &NewServer, egg: Option<&StoredEgg>) -> String {
+    let first = || egg.and_then(|egg| egg.egg.images.first()).map(|image| image.image.clone()).unwrap_or_default();
+    if new.image.is_empty() { first() } else { new.image.clone() }
+}
+
+fn addresses_of(new: &NewServer) -> Addresses {
+    let main = match (new.allocation, new.port) {
+        (Some(number), _) => MainAddress::Number(number),
+        (None, Some(port)) => MainAddress::Port(port),
+        (None, None) if new.port_ranges.is_empty() && !new.dedicated_ip => MainAddress::Any,
+        (None, None) => MainAddress::Ports { ranges: new.port_ranges.clone(), is_dedicated: new.dedicated_ip },
+    };
+    Addresses { main, additional: new.additional_allocations.clone() }
 }
 
 fn unknown_template(name: &str) -> Problem {

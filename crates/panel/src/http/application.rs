@@ -1,5 +1,8 @@
 //! `/api/application`: administration from outside.
 
+pub(crate) mod allocations;
+pub(crate) mod eggs;
+mod includes;
 pub(crate) mod keys;
 pub(crate) mod links;
 pub(crate) mod nodes;

@@ -33,6 +33,10 @@ use wire::ids::UserId;
 
 /// Longest body of a person's request.
 pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Longest text of an egg: some have their picture with them.
+const EGG_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Where such a text is sent.
+const EGG_PATH: &str = "/api/application/eggs/import";
 /// Of a body that is too long, this much is still read (and thrown away), because a client that is cut off while it sends
 /// sees a broken connection instead of the answer.
 const DRAIN_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -61,6 +65,8 @@ pub(crate) struct Call {
     pub(crate) origin: Option<Origin>,
     /// The body as JSON; null when there is none or it is something else.
     pub(crate) body: Value,
+    /// The body as it came.
+    pub(crate) bytes: Bytes,
     /// When it was looked who this is; Unix milliseconds. What is taken away later is not known here.
     pub(crate) checked_at: i64,
     /// The same by our count.
@@ -179,10 +185,15 @@ async fn renew_session(call: &Call, agent: String, headers: &mut HeaderMap) {
     }
 }
 
+fn bytes_max(parts: &Parts) -> usize {
+    let path = parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
+    if path == Some(EGG_PATH) { EGG_BYTES_MAX } else { BODY_BYTES_MAX }
+}
+
 async fn admit(app: &App, parts: &Parts, body: Body) -> Answer<Call> {
     let (checked_at, serial) = (clock::now_ms(), app.nodes.serials().take());
     let known = authenticate(app, &parts.headers).await;
-    let ((user, proof), bytes) = read_body(known, &parts.headers, body, BODY_BYTES_MAX).await?;
+    let ((user, proof), bytes) = read_body(known, &parts.headers, body, bytes_max(parts)).await?;
     let body = parse_body(&parts.headers, &bytes)?;
     let Reach { ip, origin } = Reach::of(parts, &app.config);
     match &proof {
@@ -194,7 +205,7 @@ async fn admit(app: &App, parts: &Parts, body: Body) -> Answer<Call> {
         }
         proof => app.note_use(proof).await,
     }
-    Ok(Call { app: app.clone(), user, proof, ip, origin, body, checked_at, serial })
+    Ok(Call { app: app.clone(), user, proof, ip, origin, body, bytes, checked_at, serial })
 }
 
 /// The whole body of somebody who is known, if it is not too long. What strangers send is counted, as one that is too long is the
@@ -394,7 +405,10 @@ impl<S: Send + Sync> FromRequestParts<S> for AtServer {
         must_be_account_key(&call)?;
         let relation = call.relation(&server).await?.ok_or(Problem::NotFound)?;
         let node = call.app.node_of(&server).await?;
-        let rule = parts.extensions.get::<MatchedPath>().map_or(StateRule::Usable, |path| rule_of(path.as_str()));
+        let rule = parts
+            .extensions
+            .get::<MatchedPath>()
+            .map_or(StateRule::Usable, |path| rule_of(&parts.method, path.as_str()));
         match access::blocked(server.status, node.maintenance, rule, &relation) {
             Some(reason) => Err(Problem::Conflict(reason)),
             None => Ok(Self { call, server, node, relation }),
@@ -402,9 +416,10 @@ impl<S: Send + Sync> FromRequestParts<S> for AtServer {
     }
 }
 
-/// Which state rule an endpoint follows; all but two need a server that can be used.
-fn rule_of(path: &str) -> StateRule {
+/// Which state rule an endpoint follows; all but three need a server that can be used.
+fn rule_of(method: &Method, path: &str) -> StateRule {
     match path.rsplit_once('/') {
+        Some((_, "reinstall")) if *method == Method::DELETE => StateRule::Installation,
         Some((_, "{server}")) => StateRule::Always,
         Some((_, "websocket")) => StateRule::Console,
         _ => StateRule::Usable,
@@ -452,8 +467,11 @@ mod tests {
 
     #[test]
     fn state_rules_by_endpoint() {
-        assert_eq!(rule_of("/api/client/servers/{server}"), StateRule::Always);
-        assert_eq!(rule_of("/api/client/servers/{server}/websocket"), StateRule::Console);
-        assert_eq!(rule_of("/api/client/servers/{server}/users/{user}"), StateRule::Usable);
+        assert_eq!(rule_of(&Method::GET, "/api/client/servers/{server}"), StateRule::Always);
+        assert_eq!(rule_of(&Method::GET, "/api/client/servers/{server}/websocket"), StateRule::Console);
+        assert_eq!(rule_of(&Method::GET, "/api/client/servers/{server}/users/{user}"), StateRule::Usable);
+        let reinstall = "/api/client/servers/{server}/settings/reinstall";
+        assert_eq!(rule_of(&Method::POST, reinstall), StateRule::Usable);
+        assert_eq!(rule_of(&Method::DELETE, reinstall), StateRule::Installation);
     }
 }

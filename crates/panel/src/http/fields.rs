@@ -31,6 +31,11 @@ impl<'a> Fields<'a> {
         self.failed.extend(inner.failed);
     }
 
+    /// Takes over what failed elsewhere, under its own names.
+    pub(crate) fn extend(&mut self, failed: Vec<FieldError>) {
+        self.failed.extend(failed);
+    }
+
     /// All is well, or the answer that says what is not.
     pub(crate) fn finish(self) -> Result<(), Problem> {
         if self.failed.is_empty() { Ok(()) } else { Err(Problem::Invalid(self.failed)) }
@@ -172,6 +177,60 @@ impl<'a> Fields<'a> {
         Some(texts)
     }
 
+    /// A list of numbers of things; digits in strings count. Empty when it is absent.
+    pub(crate) fn numbers(&mut self, name: &str, entries_max: usize) -> Vec<u64> {
+        let Some(value) = self.value(name) else { return Vec::new() };
+        let Value::Array(entries) = value else {
+            self.fail(name, "array", format!("The {name} must be a list."));
+            return Vec::new();
+        };
+        if entries.len() > entries_max {
+            self.fail(name, "max", format!("The {name} may not have more than {entries_max} entries."));
+            return Vec::new();
+        }
+        let mut numbers = Vec::with_capacity(entries.len());
+        for (index, entry) in entries.iter().enumerate() {
+            match entry.as_u64().or_else(|| entry.as_str()?.trim().parse().ok()) {
+                Some(number) => numbers.push(number),
+                None => {
+                    let field = format!("{name}.{index}");
+                    self.fail(&field, "integer", format!("The {field} must be a whole number."));
+                }
+            }
+        }
+        numbers
+    }
+
+    /// Ports, and ranges of them such as `25570-25580`, as a list or as one text. Empty when it is absent.
+    pub(crate) fn ports(&mut self, name: &str, entries_max: usize) -> Vec<std::ops::RangeInclusive<u16>> {
+        let texts = match self.value(name) {
+            None => return Vec::new(),
+            Some(Value::Array(entries)) if entries.len() <= entries_max => entries
+                .iter()
+                .map(|entry| entry.as_str().map_or_else(|| entry.to_string(), |text| text.trim().to_owned()))
+                .collect(),
+            Some(Value::String(text)) => vec![text.trim().to_owned()],
+            Some(Value::Number(number)) => vec![number.to_string()],
+            Some(_) => {
+                self.fail(name, "array", format!("The {name} must be a list of at most {entries_max} ports."));
+                return Vec::new();
+            }
+        };
+        let mut ranges = Vec::new();
+        // Clients send an empty text when nothing is meant.
+        for (index, text) in texts.iter().filter(|text| !text.is_empty()).enumerate() {
+            match port_range(text) {
+                Some(range) => ranges.push(range),
+                None => {
+                    let detail =
+                        format!("{text:?} is neither a port of 1024 to 65535 nor a range such as 25570-25580.");
+                    self.fail(&format!("{name}.{index}"), "port", detail);
+                }
+            }
+        }
+        ranges
+    }
+
     /// A map of texts; numbers and flags count as text, null as the empty one.
     pub(crate) fn map(&mut self, name: &str, entries_max: usize) -> Option<BTreeMap<String, String>> {
         let entries = match self.value(name)? {
@@ -220,6 +279,15 @@ impl<'a> Fields<'a> {
         }
         text
     }
+}
+
+/// The ports below are the system's own.
+const PORT_MIN: u16 = 1024;
+
+fn port_range(text: &str) -> Option<std::ops::RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    (first >= PORT_MIN && first <= last).then_some(first..=last)
 }
 
 /// Control characters, format characters (Unicode's categories Cc and Cf), and the two separators of lines and paragraphs.

@@ -35,6 +35,16 @@ impl Asked {
         self.get(&format!("filter[{name}]")).map(str::to_owned)
     }
 
+    /// What is asked for with `include`.
+    pub(crate) fn includes(&self, name: &str) -> bool {
+        self.get("include").is_some_and(|all| all.split(',').any(|one| one.trim() == name))
+    }
+
+    /// Whether something is said to be so.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        matches!(self.get(name), Some("1" | "true"))
+    }
+
     /// Which page; nonsense counts as the default.
     pub(crate) fn page(&self, per_page_default: u64, per_page_max: u64) -> Page {
         let number = |name: &str| self.get(name).and_then(|text| text.parse::<u64>().ok()).filter(|number| *number > 0);

@@ -8,7 +8,7 @@ use wire::api::{ErrorBody, ErrorItem, ErrorMeta};
 use super::throttle::Standing;
 use crate::access::Blocked;
 use crate::nodes::NodeFault;
-use crate::store::StoreError;
+use crate::store::{AddressFault, StoreError};
 use crate::token::SignError;
 
 /// A field that failed a rule.
@@ -203,9 +203,21 @@ impl From<StoreError> for Problem {
                 "NoViableAllocationException",
                 "Every port of this node's range is in use. Name a port, or widen the range.".to_owned(),
             ),
+            StoreError::Taken("egg") => Self::field(
+                "egg",
+                "unique",
+                "There is an egg of this uuid or name already: say replace=true to put this one in its place.",
+            ),
+            StoreError::EggInUse => Self::Rule(
+                "HasActiveServersException",
+                "Servers use this egg, perhaps some that are to be deleted: delete those first.".to_owned(),
+            ),
+            StoreError::Address(fault) => address_problem(fault),
             StoreError::OwnsServers => Self::Rule(
                 "DisplayException",
-                "This person owns servers: give those to somebody else, or delete them, first.".to_owned(),
+                "This person owns servers: give those to somebody else, or delete them, first. \
+                 Those that can still be restored count, too."
+                    .to_owned(),
             ),
             StoreError::OutboxFull => {
                 tracing::error!(%error, "a change was refused");
@@ -227,6 +239,36 @@ impl From<StoreError> for Problem {
             }
         }
     }
+}
+
+fn address_problem(fault: AddressFault) -> Problem {
+    let (code, text) = match fault {
+        AddressFault::NotFree => {
+            let text = "There is no such address on the node of this server, or a server has it.";
+            return Problem::field("allocation", "exists", text);
+        }
+        AddressFault::Overlaps => {
+            let text =
+                "A port of these is there already on an address that includes this one, or that this one includes.";
+            return Problem::field("ports", "unique", text);
+        }
+        AddressFault::NotOfServer => {
+            ("DisplayException", "The address that is to become the main one is not one of this server's.")
+        }
+        AddressFault::OnlyOne => {
+            ("DisplayException", "The main address cannot be removed: there is no other one to take its place.")
+        }
+        AddressFault::Main => {
+            ("DisplayException", "The main address cannot be removed: make another one the main address first.")
+        }
+        AddressFault::LimitReached => {
+            ("DisplayException", "No address can be added: the server has as many as it may have.")
+        }
+        AddressFault::InUse => {
+            ("ServerUsingAllocationException", "A server has this address: take it away there first.")
+        }
+    };
+    Problem::Rule(code, text.to_owned())
 }
 
 impl From<SignError> for Problem {

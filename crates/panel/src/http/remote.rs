@@ -11,17 +11,16 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde_json::{Value, json};
 use wire::node::{SERIAL_HEADER, TIME_HEADER};
-use wire::remote::StatusReport;
+use wire::remote::{InstallScript, StatusReport};
 
 use super::caller::{parse_body, read_body};
 use super::page::Asked;
 use super::path::Path;
 use super::problem::{Answer, FieldError, Problem};
 use crate::app::App;
-use crate::app::definition::definition;
+use crate::app::definition::{Whole, definition, install_script};
 use crate::clock;
 use crate::store::activity::NewRecord;
-use crate::store::allocations::Allocation;
 use crate::store::nodes::Node;
 use crate::store::servers::{Server, Status};
 
@@ -92,20 +91,15 @@ async fn authenticate(app: &App, headers: &HeaderMap) -> Answer<Node> {
 }
 
 async fn own_server(call: &NodeCall, id: &str) -> Answer<Arc<Server>> {
-    let server = call.app.find_server(id).await?.filter(|_| id.len() == 36).ok_or(Problem::NotFound)?;
+    let server = call.app.find_any_server(id).await?.filter(|_| id.len() == 36).ok_or(Problem::NotFound)?;
     if server.node == call.node.uuid { Ok(server) } else { Err(Problem::NotFound) }
 }
 
-fn described(server: &Server, allocations: &[Allocation]) -> Answer<Value> {
-    let mut value = serde_json::to_value(definition(server, allocations)).map_err(|error| {
+fn described(whole: Whole<'_>) -> Answer<Value> {
+    serde_json::to_value(definition(whole)).map_err(|error| {
         tracing::error!(%error, "a definition has no JSON form");
         Problem::Internal
-    })?;
-    if let Some(settings) = value.get_mut("settings").and_then(Value::as_object_mut) {
-        // There are no installation scripts here; stock nodes then only report that they have finished.
-        settings.insert("skip_egg_scripts".to_owned(), Value::Bool(true));
-    }
-    Ok(value)
+    })
 }
 
 /// A page of this node's servers with their definitions.
@@ -114,8 +108,11 @@ pub(crate) async fn servers(call: NodeCall, asked: Asked) -> Answer<Json<Value>>
     let found = call.app.store.node_servers(call.node.uuid, page.window()).await?;
     let mut data = Vec::with_capacity(found.rows.len());
     let addresses = call.app.store.allocations_of(&found.rows).await?;
+    let eggs = call.app.store.eggs_of(&found.rows).await?;
     for server in &found.rows {
-        let mut value = described(server, addresses.get(&server.uuid).map(Vec::as_slice).unwrap_or_default())?;
+        let allocations = addresses.get(&server.uuid).map(Vec::as_slice).unwrap_or_default();
+        let egg = server.egg.and_then(|egg| eggs.get(&egg));
+        let mut value = described(Whole { server, allocations, egg, place: &call.node.name })?;
         if let Some(entry) = value.as_object_mut() {
             entry.insert("uuid".to_owned(), server.uuid.to_string().into());
         }
@@ -143,7 +140,16 @@ pub(crate) async fn servers(call: NodeCall, asked: Asked) -> Answer<Json<Value>>
 pub(crate) async fn server(call: NodeCall, Path(id): Path<String>) -> Answer<Json<Value>> {
     let server = own_server(&call, &id).await?;
     let allocations = call.app.store.allocations(server.uuid).await?;
-    Ok(Json(described(&server, &allocations)?))
+    let egg = call.app.egg_of(server.egg).await?;
+    let whole = Whole { server: &server, allocations: &allocations, egg: egg.as_deref(), place: &call.node.name };
+    Ok(Json(described(whole)?))
+}
+
+/// How the files of a server come to be; without an egg there is nothing to do.
+pub(crate) async fn install(call: NodeCall, Path(id): Path<String>) -> Answer<Json<InstallScript>> {
+    let server = own_server(&call, &id).await?;
+    let egg = call.app.egg_of(server.egg).await?;
+    Ok(Json(install_script(egg.as_deref())))
 }
 
 /// The node has booted: nothing is being installed or restored there any more.
@@ -165,6 +171,9 @@ pub(crate) async fn installed(call: NodeCall, Path(id): Path<String>) -> Answer<
         // An administrator's block, or a move, is not undone by an installation that ends meanwhile.
         if !matches!(server.status, Status::Suspended | Status::Transferring) {
             server.status = status;
+        }
+        if status == Status::Normal {
+            server.installed_at = Some(clock::now_ms());
         }
         Ok::<_, Problem>(Vec::new())
     };

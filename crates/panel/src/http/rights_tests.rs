@@ -10,6 +10,8 @@ use tower::ServiceExt;
 use wire::ids::ServerId;
 
 use crate::access::CATALOGUE;
+use crate::store::StoreError;
+use crate::store::servers::{Server, Status};
 use crate::store::subusers::Given;
 use crate::store::users::User;
 use crate::{Config, NewServer, NewUser, Panel};
@@ -31,6 +33,17 @@ const AT_SERVER: &[(&str, &str, Option<&str>)] = &[
     ("send_power", r#"{"signal":"restart"}"#, Some("control.restart")),
     ("list_activity", "", Some("activity.read")),
     ("list_backups", "", Some("backup.read")),
+    ("show_startup", "", Some("startup.read")),
+    ("set_variable", r#"{"key":"WORD","value":"x"}"#, Some("startup.update")),
+    ("set_docker_image", r#"{"docker_image":"x"}"#, Some("startup.docker-image")),
+    ("rename_server", r#"{"name":"one"}"#, Some("settings.rename")),
+    ("reinstall_server", "", Some("settings.reinstall")),
+    ("abort_installation", "", Some("settings.reinstall")),
+    ("list_allocations", "", Some("allocation.read")),
+    ("create_allocation", "", Some("allocation.create")),
+    ("note_allocation", r#"{"notes":"x"}"#, Some("allocation.update")),
+    ("set_primary_allocation", "", Some("allocation.update")),
+    ("delete_allocation", "", Some("allocation.delete")),
     ("list_subusers", "", Some("user.read")),
     ("show_subuser", "", Some("user.read")),
     ("create_subuser", r#"{"email":"target@example.org","permissions":[]}"#, Some("user.create")),
@@ -128,7 +141,8 @@ impl Ground {
         let path = path
             .replace("{run}", "11111111-2222-4333-8444-555555555555")
             .replace("{identifier}", "ptlc_abcdefghijk")
-            .replace("{node}", "nothing");
+            .replace("{node}", "nothing")
+            .replace("{allocation}", "1");
         let request = Request::builder().method(operation.method.as_str()).uri(&path).header("host", "panel.example");
         let request = match key {
             Some(key) => request.header("authorization", format!("Bearer {key}")),
@@ -142,6 +156,12 @@ impl Ground {
     /// Gives the friend these permissions and nothing else, as they stand in the database.
     async fn hold(&self, held: &[String]) {
         let store = &self.panel.app.store;
+        // An operation may have it installed anew.
+        let usable = |server: &mut Server| {
+            server.status = Status::Normal;
+            Ok::<_, StoreError>(Vec::new())
+        };
+        store.change_server(self.server, usable).await.unwrap();
         store.delete_subuser(self.server, self.friend.uuid, &[]).await.unwrap();
         assert_eq!(store.insert_subuser(self.server, self.friend.uuid, held).await.unwrap(), Given::New);
         // Whom an operation may be about: somebody who has rights, none of which the friend lacks.

@@ -7,7 +7,7 @@ use axum::extract::OriginalUri;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use wire::api::{
-    CommandRequest, ErrorBody, Isolation, Item, List, PermissionGroup, Permissions, PowerRequest, ResourceUse,
+    CommandRequest, EggName, ErrorBody, Isolation, Item, List, PermissionGroup, Permissions, PowerRequest, ResourceUse,
     Resources, Server,
 };
 use wire::node;
@@ -20,9 +20,11 @@ use super::page::{Asked, paged};
 use super::problem::{Answer, Problem};
 use super::show;
 use crate::access::{CATALOGUE, Relation};
+use crate::app::definition::Whole;
 use crate::clock;
 use crate::nodes::NodeFault;
 use crate::store::Found;
+use crate::store::eggs::StoredEgg;
 use crate::store::servers::{Scope, ServerFilter, Status};
 
 /// The node refuses commands for a server that does not run with this status.
@@ -55,6 +57,7 @@ pub(crate) async fn list(Account(call): Account, uri: OriginalUri, asked: Asked)
         description: asked.filter("description"),
         external_id: asked.filter("external_id"),
         any: asked.filter("*"),
+        deleted: false,
     };
     let page = asked.usual_page();
     let found = match scope {
@@ -65,6 +68,7 @@ pub(crate) async fn list(Account(call): Account, uri: OriginalUri, asked: Asked)
     // One question for all of a page, and not some for each of its servers.
     let nodes = call.app.store.nodes_of(&found.rows).await?;
     let addresses = call.app.store.allocations_of(&found.rows).await?;
+    let eggs = call.app.store.eggs_of(&found.rows).await?;
     let mut rights = call.app.store.rights_on(&found.rows, own).await?;
     let mut items = Vec::with_capacity(found.rows.len());
     for server in &found.rows {
@@ -73,7 +77,9 @@ pub(crate) async fn list(Account(call): Account, uri: OriginalUri, asked: Asked)
         let allocations = addresses.get(&server.uuid).map(Vec::as_slice).unwrap_or_default();
         // The rows are those the caller has a relation to; one that was lost meanwhile shows as little as possible.
         let relation = call.relation_by(server, rights.remove(&server.uuid));
-        items.push(show::server(&call, server, node, allocations, &relation.unwrap_or(Relation::Subuser(Vec::new()))));
+        let egg = server.egg.and_then(|egg| eggs.get(&egg));
+        let whole = Whole { server, allocations, egg, place: &node.name };
+        items.push(show::server(&call, whole, node, &relation.unwrap_or(Relation::Subuser(Vec::new()))));
     }
     Ok(Json(paged(&call, &uri, &asked, page, found.total, items)))
 }
@@ -94,12 +100,22 @@ pub(crate) async fn permissions(Account(_call): Account) -> Json<Item<Permission
 /// One server, also while it is suspended, being installed or moved.
 #[utoipa::path(
     get, path = "/api/client/servers/{server}", tag = "client", operation_id = "show_server",
-    params(("server" = String, Path, description = "The whole uuid or its first eight characters.")),
+    params(
+        ("server" = String, Path, description = "The whole uuid or its first eight characters."),
+        ("include" = Option<String>, Query, description = "`egg`."),
+    ),
     responses((status = 200, body = Item<Server>), (status = "4XX", body = ErrorBody)),
 )]
-pub(crate) async fn read(at: AtServer) -> Answer<Json<Item<Server>>> {
+pub(crate) async fn read(at: AtServer, asked: Asked) -> Answer<Json<Item<Server>>> {
     let allocations = at.call.app.store.allocations(at.server.uuid).await?;
-    let item = show::server(&at.call, &at.server, &at.node, &allocations, &at.relation);
+    let egg = at.call.app.egg_of(at.server.egg).await?;
+    let whole = Whole { server: &at.server, allocations: &allocations, egg: egg.as_deref(), place: &at.node.name };
+    let mut item = show::server(&at.call, whole, &at.node, &at.relation);
+    if asked.includes("egg") {
+        let name = |egg: &StoredEgg| EggName { uuid: egg.uuid.to_string(), name: egg.egg.name.clone() };
+        let named = egg.as_deref().map(|egg| wire::api::Relation::One(Box::new(Item::new("egg", name(egg)))));
+        item.attributes.relationships.egg = Some(named.unwrap_or_else(wire::api::Relation::null));
+    }
     let meta = json!({
         "is_server_owner": at.server.owner == at.call.user.uuid,
         "user_permissions": at.relation.permissions(),

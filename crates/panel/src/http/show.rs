@@ -4,17 +4,19 @@ use md5::{Digest, Md5};
 use serde_json::Value;
 use wire::api::{
     Account, ActivityLog, ActivityRelations, Actor, Allocation, ApiKey, Item, Limits, List, Relation, Server,
-    ServerRelations, SftpDetails, Subuser,
+    ServerRelations, SftpDetails, Subuser, Variable,
 };
 use wire::token::permission;
 
 use super::caller::Call;
 use crate::access::{self, asked};
-use crate::app::definition::shown_invocation;
+use crate::app::definition::{Whole, shown_invocation};
+use crate::app::eggs::value_of;
 use crate::clock::iso;
 use crate::secret;
 use crate::store;
 use crate::store::activity::Record;
+use crate::store::eggs::StoredEgg;
 use crate::store::nodes::Node;
 use crate::store::servers::Status;
 use crate::store::users::User;
@@ -24,13 +26,8 @@ use crate::templates;
 const SFTP_PORT: u16 = 2022;
 
 /// A server for somebody.
-pub(crate) fn server(
-    call: &Call,
-    server: &store::servers::Server,
-    node: &Node,
-    allocations: &[store::allocations::Allocation],
-    relation: &access::Relation,
-) -> Item<Server> {
+pub(crate) fn server(call: &Call, whole: Whole<'_>, node: &Node, relation: &access::Relation) -> Item<Server> {
+    let Whole { server, allocations, egg, .. } = whole;
     let sees_values = relation.allows(asked::STARTUP_READ);
     let sees_all_addresses = relation.allows(asked::ALLOCATION_READ);
     let host = call.node_origin(node).map(|origin| origin.host).unwrap_or_default();
@@ -45,11 +42,11 @@ pub(crate) fn server(
         sftp_details: SftpDetails { ip: host.trim_matches(['[', ']']).to_owned(), port: SFTP_PORT },
         description: server.description.clone(),
         limits: limits(server),
-        invocation: if sees_values { shown_invocation(server, allocations) } else { server.invocation.clone() },
+        invocation: shown_invocation(whole, sees_values),
         docker_image: server.image.clone(),
-        egg_features: Vec::new(),
+        egg_features: egg.map(|egg| egg.egg.features.clone()).unwrap_or_default(),
         feature_limits: server.features,
-        status: server.status.on_the_wire(),
+        status: server.status_word(),
         is_suspended: server.status == Status::Suspended,
         is_installing: matches!(server.status, Status::Installing | Status::InstallFailed),
         is_transferring: server.status == Status::Transferring,
@@ -67,10 +64,34 @@ pub(crate) fn server(
                     .filter(|allocation| sees_all_addresses || allocation.is_default)
                     .map(|allocation| address(allocation, sees_all_addresses)),
             ),
-            variables: if sees_values { Relation::List(List::whole("egg_variable", [])) } else { Relation::null() },
+            variables: if sees_values {
+                Relation::List(List::whole("egg_variable", variables(server, egg)))
+            } else {
+                Relation::null()
+            },
+            egg: None,
         },
     };
     Item::new("server", shown)
+}
+
+/// The variables of a server that users may see.
+pub(crate) fn variables(server: &store::servers::Server, egg: Option<&StoredEgg>) -> Vec<Variable> {
+    let all = egg.map(|egg| egg.egg.variables.as_slice()).unwrap_or_default();
+    all.iter().filter(|variable| variable.user_viewable).map(|variable| self::variable(server, variable)).collect()
+}
+
+/// A variable of a server.
+pub(crate) fn variable(server: &store::servers::Server, variable: &egg::Variable) -> Variable {
+    Variable {
+        name: variable.name.clone(),
+        description: variable.description.clone(),
+        env_variable: variable.env_variable.clone(),
+        default_value: variable.default_value.clone(),
+        server_value: value_of(&server.environment, variable).to_owned(),
+        is_editable: variable.user_editable,
+        rules: variable.rules.join("|"),
+    }
 }
 
 /// An address; notes only for those who may see all of them.
@@ -78,7 +99,7 @@ pub(crate) fn address(allocation: &store::allocations::Allocation, with_notes: b
     Allocation {
         id: allocation.number,
         ip: allocation.ip.clone(),
-        ip_alias: None,
+        ip_alias: allocation.alias.clone(),
         port: allocation.port,
         notes: if with_notes { allocation.notes.clone() } else { None },
         is_default: allocation.is_default,

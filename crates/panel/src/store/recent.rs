@@ -14,6 +14,7 @@ use wire::ids::{ServerId, UserId};
 
 use super::Result;
 use super::change::{Moment, Writer};
+use super::eggs::StoredEgg;
 use super::keys::ApiKey;
 use super::nodes::Node;
 use super::servers::Server;
@@ -36,6 +37,7 @@ pub(super) struct Recent {
     pub(super) short_servers: Shelf<String, Arc<Server>>,
     pub(super) subusers: Shelf<(ServerId, UserId), Subuser>,
     pub(super) nodes: Shelf<Uuid, Arc<Node>>,
+    pub(super) eggs: Shelf<Uuid, Arc<StoredEgg>>,
 }
 
 /// Rows of one kind.

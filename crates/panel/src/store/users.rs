@@ -144,6 +144,12 @@ impl Store {
         query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
     }
 
+    /// By their name elsewhere.
+    pub(crate) async fn user_by_external_id(&self, external_id: &str) -> Result<Option<User>> {
+        let query = sqlx::query::<Sqlite>("SELECT * FROM users WHERE external_id = $1").bind(external_id.to_owned());
+        query.fetch_optional(&self.read).await?.as_ref().map(read).transpose()
+    }
+
     /// By login name, in any case of letters.
     pub(crate) async fn user_by_name(&self, username: &str) -> Result<Option<User>> {
         let query =

@@ -150,7 +150,7 @@ async fn a_server_from_a_template() {
     let uuid = attributes["uuid"].as_str().unwrap();
     let expected = json!({
         "id": 1, "external_id": null, "uuid": uuid, "identifier": &uuid[..8], "name": "Trains", "description": "", "status": null,
-        "suspended": false, "user": 1, "node": 1, "allocation": 1, "ip": "0.0.0.0", "port": 25565, "template": "openttd",
+        "suspended": false, "user": 1, "node": 1, "allocation": 1, "nest": null, "egg": null, "ip": "0.0.0.0", "port": 25565, "template": "openttd",
         "state": null, "hint": hint, "feature_limits": { "databases": 0, "allocations": 0, "backups": 0 },
         "limits": { "memory": 256, "swap": 0, "disk": 0, "io": 500, "cpu": 0, "threads": null, "oom_disabled": true },
         "container": { "startup_command": "/usr/games/openttd -D {{BIND}}:{{PORT}} -d net=3", "image": "", "installed": 1,

@@ -167,6 +167,8 @@ impl Ground {
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = TempDir::new().unwrap();
         let mut config = Config::new(dir.path().join("panel.sqlite"));
+        // What is deleted is gone at once, unless a test is about that.
+        config.delete_grace_h = 0;
         change(&mut config);
         let panel = Panel::open(config).await.unwrap();
         assert!(panel.is_empty().await.unwrap());

@@ -63,13 +63,15 @@ async fn definitions() {
             "crash_detection_enabled": false, "skip_egg_scripts": true,
             "build": { "memory_limit": 300, "swap": 0, "io_weight": 500, "cpu_limit": 0, "threads": null, "disk_space": 0,
                 "oom_disabled": true, "pids_limit": 64 },
-            "container": { "image": "" },
-            "allocations": { "default": { "ip": "0.0.0.0", "port": 25565 }, "mappings": { "0.0.0.0": [25565] } },
+            "container": { "image": "" }, "mounts": [], "egg": { "id": "", "file_denylist": [] },
+            "allocations": { "default": { "ip": "0.0.0.0", "port": 25565 }, "mappings": { "0.0.0.0": [25565] },
+                "force_outgoing_ip": false },
         },
         "process_configuration": {
             "startup": { "done": ["up", "regex:^ok$"], "strip_ansi": true },
             "stop": { "type": "signal", "value": "C", "grace_ms": 1234 },
             "console": "pipe", "success_exit": ["3"], "files": { "motd.txt": "hi", "minetest.conf": minetest },
+            "configs": [],
         },
     });
     assert_eq!(definition, expected);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::remote::ConsoleMode;
+use crate::remote::{ConsoleMode, RuntimeKind};
 
 /// What names a person, a node or a server in a body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -28,7 +28,7 @@ pub enum TextOrTexts {
     Texts(Vec<String>),
 }
 
-/// Body of `POST /api/application/servers`. Only `name`, and `template` or `command`, must be there.
+/// Body of `POST /api/application/servers`. Only `name`, and `egg`, `template` or `command`, must be there.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct CreateServer {
@@ -53,6 +53,26 @@ pub struct CreateServer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<NumberOrWord>)]
     pub node_id: Option<String>,
+    /// Start from this, by number, uuid or name; see `GET /api/application/eggs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<NumberOrWord>)]
+    pub egg: Option<String>,
+    /// Not read: an egg is in one nest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<NumberOrWord>)]
+    pub nest: Option<String>,
+    /// What runs it; when left out, a container if the egg has an image and the node an engine, else a process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeKind>,
+    /// Leave out the egg's script.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skip_scripts: Option<bool>,
+    /// Free addresses of a node, by number; the server is made on that node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allocation: Option<NewAllocation>,
+    /// Or where to look for a free one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<Deploy>,
     /// Start from this; see `GET /api/application/templates`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
@@ -126,6 +146,28 @@ pub struct CreateServer {
     pub start_on_completion: bool,
 }
 
+/// Addresses of a new server.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct NewAllocation {
+    /// Number of the main one.
+    pub default: Option<u64>,
+    /// Numbers of further ones.
+    pub additional: Option<Vec<u64>>,
+}
+
+/// Where a new server's main address is looked for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Deploy {
+    /// All nodes are in location 1; empty is everywhere.
+    pub locations: Option<Vec<u64>>,
+    /// It must be one that no other server has.
+    pub dedicated_ip: Option<bool>,
+    /// Ports, and ranges such as `25570-25580`; empty is the node's range.
+    pub port_range: Option<Vec<String>>,
+}
+
 /// The stock place of a new server's limits; 0 is unlimited.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
@@ -181,6 +223,12 @@ pub struct UpdateBuild {
     pub stock_limits: Option<SomeLimits>,
     /// How many of what it may have.
     pub feature_limits: Option<SomeFeatureLimits>,
+    /// Number of one of its addresses that becomes the main one.
+    pub allocation: Option<u64>,
+    /// Numbers of free addresses of its node that it gets.
+    pub add_allocations: Option<Vec<u64>>,
+    /// Numbers of addresses that it leaves.
+    pub remove_allocations: Option<Vec<u64>>,
 }
 
 /// Limits of [`UpdateBuild`]; 0 is unlimited.
@@ -213,7 +261,13 @@ pub struct UpdateStartup {
     pub command: Option<String>,
     /// Another name for `command`.
     pub startup: Option<String>,
-    /// Variables; replaces those there are.
+    /// Make it one of this egg, by number, uuid or name: command line and image are its own unless they stand beside it.
+    pub egg: Option<NumberOrWord>,
+    /// Leave out the egg's script when it is installed.
+    pub skip_scripts: Option<bool>,
+    /// What runs it; null is for the node to decide.
+    pub runtime: Option<RuntimeKind>,
+    /// Variables; replaces those there are. Those of its egg that are left out stay as they are.
     pub environment: Option<BTreeMap<String, VariableValue>>,
     /// Texts of a line that mean ready, or `regex:` and an expression; one may stand without a list.
     pub ready: Option<TextOrTexts>,

@@ -29,6 +29,11 @@ const SFTP_PORT: u16 = 2022;
 const UPLOAD_LIMIT_MIB: u32 = 100;
 
 async fn show(call: &Call, node: &Node) -> Answer<Item<NodeBody>> {
+    Ok(item(node, call.app.store.node_server_count(node.uuid).await?))
+}
+
+/// A node with this many servers.
+pub(super) fn item(node: &Node, servers: u64) -> Item<NodeBody> {
     let origin = Origin::of_url(&node.url);
     let shown = NodeBody {
         id: node.number,
@@ -44,11 +49,11 @@ async fn show(call: &Call, node: &Node) -> Answer<Item<NodeBody>> {
         bind_ip: node.bind_ip.clone(),
         port_min: node.port_min,
         port_max: node.port_max,
-        servers: call.app.store.node_server_count(node.uuid).await?,
+        servers,
         created_at: iso(node.created_at),
         updated_at: iso(node.updated_at),
     };
-    Ok(Item::new("node", shown))
+    Item::new("node", shown)
 }
 
 /// What the daemon of a node needs to know, secrets included.
@@ -220,7 +225,7 @@ pub(crate) async fn delete(Admin(call): Admin, Path(id): Path<String>) -> Answer
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn find(call: &Call, id: &str) -> Answer<Node> {
+pub(super) async fn find(call: &Call, id: &str) -> Answer<Node> {
     call.app.find_node(id).await?.ok_or(Problem::NotFound)
 }
 

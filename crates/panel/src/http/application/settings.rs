@@ -4,11 +4,14 @@ use engine::power::ExitKind;
 use engine::startup::Matcher;
 use serde_json::Value;
 use wire::api::FeatureLimits;
-use wire::remote::{Build, ConsoleMode, ProcessConfiguration};
+use wire::remote::{Build, ConsoleMode, ProcessConfiguration, RuntimeKind};
 
 use super::number_or_word;
+use crate::app::eggs;
 use crate::app::provision::{NewServer, stop_from};
 use crate::http::fields::Fields;
+use crate::store::allocations::AddressChange;
+use crate::store::eggs::StoredEgg;
 use crate::store::servers::Server;
 
 pub(crate) const NAME_CHARS_MAX: usize = 191;
@@ -28,6 +31,10 @@ const CPU_PERCENT_MAX: i64 = 1_000_000;
 const CPU_NUMBER_MAX: u32 = 8191;
 const PIDS_MAX: i64 = 4_194_304;
 const FEATURES_MAX: i64 = 1_000_000;
+/// Addresses named in one request.
+pub(crate) const ADDRESSES_MAX: usize = 100;
+/// The one place where all nodes are, for clients that choose among several.
+const LOCATION: u64 = 1;
 
 /// A new server, without its owner.
 pub(crate) fn new_server(fields: &mut Fields<'_>) -> NewServer {
@@ -42,7 +49,26 @@ pub(crate) fn new_server(fields: &mut Fields<'_>) -> NewServer {
     fields.absorb(limits);
     let mut features = FeatureLimits::default();
     change_features(fields, &mut features);
+    let mut allocation = fields.inside("allocation");
+    let main = allocation.unsigned("default", i64::MAX);
+    let additional_allocations = allocation.numbers("additional", ADDRESSES_MAX);
+    fields.absorb(allocation);
+    let mut deploy = fields.inside("deploy");
+    let port_ranges = deploy.ports("port_range", ADDRESSES_MAX);
+    let dedicated_ip = deploy.flag("dedicated_ip").unwrap_or(false);
+    let locations = deploy.numbers("locations", ADDRESSES_MAX);
+    if !locations.is_empty() && !locations.contains(&LOCATION) {
+        deploy.fail("locations", "exists", "All nodes of this panel are in location 1.");
+    }
+    fields.absorb(deploy);
     NewServer {
+        egg: fields.value("egg").and_then(number_or_word),
+        runtime: runtime(fields),
+        skip_scripts: fields.flag("skip_scripts").unwrap_or(false),
+        allocation: main,
+        additional_allocations,
+        port_ranges,
+        dedicated_ip,
         name,
         description: fields.text_or_none("description", DESCRIPTION_CHARS_MAX).unwrap_or_default(),
         external_id: fields.text_or_none("external_id", NAME_CHARS_MAX),
@@ -104,7 +130,16 @@ fn change_limits(fields: &mut Fields<'_>, build: &mut Build) {
 }
 
 /// Changes how a server is started; what is left out stays.
-pub(crate) fn change_startup(fields: &mut Fields<'_>, server: &mut Server) {
+///
+/// The egg is the one that it has, or will have: with a new one, its command line and image count unless others stand beside it.
+pub(crate) fn change_startup(fields: &mut Fields<'_>, server: &mut Server, egg: Option<&StoredEgg>) {
+    let new_egg = egg.filter(|egg| server.egg != Some(egg.uuid));
+    if let Some(egg) = new_egg {
+        server.egg = Some(egg.uuid);
+        server.process = ProcessConfiguration::default();
+        server.invocation = egg.egg.startup.first().map(|(_, line)| line.clone()).unwrap_or_default();
+        server.image = egg.egg.images.first().map(|image| image.image.clone()).unwrap_or_default();
+    }
     match command(fields) {
         Some(command) => server.invocation = command,
         // Null is left out; a text without a word in it is a mistake.
@@ -114,8 +149,19 @@ pub(crate) fn change_startup(fields: &mut Fields<'_>, server: &mut Server) {
             }
         }
     }
-    if let Some(environment) = environment(fields) {
-        server.environment = environment;
+    let given = environment(fields);
+    match egg {
+        Some(egg) if given.is_some() || new_egg.is_some() => {
+            change_variables(fields, server, egg, given.unwrap_or_default());
+        }
+        None if given.is_some() => server.environment = given.unwrap_or_default(),
+        Some(_) | None => {}
+    }
+    if let Some(skip) = fields.flag("skip_scripts") {
+        server.skip_scripts = skip;
+    }
+    if fields.has("runtime") {
+        server.runtime = runtime(fields);
     }
     for name in ["image", "docker_image"] {
         if fields.has(name) {
@@ -126,6 +172,43 @@ pub(crate) fn change_startup(fields: &mut Fields<'_>, server: &mut Server) {
         server.crash_detection = fields.flag("crash_detection");
     }
     change_process(fields, &mut server.process);
+}
+
+/// Values of an egg's variables that are left out stay; all else is replaced.
+fn change_variables(
+    fields: &mut Fields<'_>,
+    server: &mut Server,
+    egg: &StoredEgg,
+    given: std::collections::BTreeMap<String, String>,
+) {
+    let is_the_eggs = |name: &String| egg.egg.variables.iter().any(|variable| variable.env_variable == *name);
+    let mut all = server.environment.clone();
+    all.retain(|name, _| is_the_eggs(name));
+    all.extend(given);
+    match eggs::filled(&egg.egg, all) {
+        Ok(all) => server.environment = all,
+        Err(failed) => fields.extend(failed),
+    }
+}
+
+/// Addresses that a server gets and leaves.
+pub(crate) fn address_change(fields: &mut Fields<'_>) -> AddressChange {
+    AddressChange {
+        add: fields.numbers("add_allocations", ADDRESSES_MAX),
+        remove: fields.numbers("remove_allocations", ADDRESSES_MAX),
+        main: fields.unsigned("allocation", i64::MAX),
+    }
+}
+
+fn runtime(fields: &mut Fields<'_>) -> Option<RuntimeKind> {
+    match fields.text_or_none("runtime", TEXT_CHARS_MAX)?.as_str() {
+        "process" => Some(RuntimeKind::Process),
+        "docker" => Some(RuntimeKind::Docker),
+        _ => {
+            fields.fail("runtime", "in", "The runtime must be process or docker.");
+            None
+        }
+    }
 }
 
 fn change_process(fields: &mut Fields<'_>, process: &mut ProcessConfiguration) {

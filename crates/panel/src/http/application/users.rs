@@ -22,7 +22,7 @@ const PASSWORD_CHARS_MIN: usize = 8;
 const PASSWORD_CHARS_MAX: usize = 1024;
 const LANGUAGE_CHARS_MAX: usize = 16;
 
-fn show(user: User) -> Item<UserBody> {
+pub(super) fn show(user: User) -> Item<UserBody> {
     let shown = UserBody {
         id: user.number,
         external_id: user.external_id,
@@ -70,6 +70,16 @@ pub(crate) async fn list(Admin(call): Admin, uri: OriginalUri, asked: Asked) -> 
 )]
 pub(crate) async fn read(Admin(call): Admin, Path(id): Path<String>) -> Answer<Json<Item<UserBody>>> {
     Ok(Json(show(find(&call, &id).await?)))
+}
+
+/// One of them, by their name elsewhere.
+#[utoipa::path(
+    get, path = "/api/application/users/external/{external_id}", tag = "application", operation_id = "show_user_by_external_id",
+    params(("external_id" = String, Path, description = "As it was given.")),
+    responses((status = 200, body = Item<UserBody>), (status = "4XX", body = ErrorBody)),
+)]
+pub(crate) async fn read_external(Admin(call): Admin, Path(id): Path<String>) -> Answer<Json<Item<UserBody>>> {
+    Ok(Json(show(call.app.store.user_by_external_id(&id).await?.ok_or(Problem::NotFound)?)))
 }
 
 /// Makes an account. Without a password nobody can log in to it, but keys can be made for it.
