@@ -36,11 +36,9 @@ async fn pid(deck: &Deck, server: &str) -> u64 {
     deck.details(server).await["quarterdeck"]["pid"].as_u64().unwrap()
 }
 
-fn ended(console: &mut Socket) -> impl Future<Output = ()> + '_ {
-    async {
-        console.say("set state", &json!(["kill"])).await;
-        console.status("offline").await;
-    }
+async fn ended(console: &mut Socket) {
+    console.say("set state", &json!(["kill"])).await;
+    console.status("offline").await;
 }
 
 /// Program and engine are killed while a game in a container prints 2,000 lines a second, and started again, three times: the same game,
