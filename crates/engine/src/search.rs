@@ -2,7 +2,7 @@
 //!
 //! Whether a line has it is said of the line as people see it: as text, without control sequences, in any case of letters unless
 //! it is asked for otherwise. To find that out takes longer than reading the line, and nearly no line has it. So
-//! [`Needle::is_in`] looks at the bytes of many lines at once, for what a line that has the text must have:
+//! [`Needle::may_be_in`] looks at the bytes of many lines at once, for what a line that has the text must have:
 //!
 //! * the bytes of the text, one behind the other. Of those two are looked for, at many places in one step; or
 //! * the beginning of the text and, right behind that, a control character: nothing else begins what a person does not see.
