@@ -4,7 +4,9 @@ import { bare, closeMeaning, COMMAND_BYTES_MAX, commandFault, decode, decodeStat
 import { fixture, folder, table } from "./fixtures";
 
 describe("frames of the plain protocol", () => {
-  test.each(folder("server"))("server/$name is read", ({ name, text }) => {
+  // Installations have no page yet: their frames are passed over, as all unknown ones are.
+  const known = folder("server").filter(({ name }) => !name.startsWith("install-"));
+  test.each(known)("server/$name is read", ({ name, text }) => {
     const event = decode(text);
     expect(event).not.toBeNull();
     const known = JSON.parse(text) as { event: string };
