@@ -228,6 +228,7 @@ fn properties_are_read_as_java_reads_them() {
         ("url=https\\://x\n", only("url", "https://x", json!("y")), "url=y\n"),
         ("z\\u00fcrich = 1\n", plain("zürich", json!("2")), "z\\u00fcrich = 2\n"),
         ("a=1\na=2\n", plain("a", json!("3")), "a=1\na=3\n"),
+        ("\\", plain("", json!("a")), "=a"),
         ("  key value\r\n", plain("key", json!("=x")), "  key==x\r\n"),
         ("key\n", plain("key", json!(" x")), "key=\\ x\n"),
         ("a=1\n", plain("a", json!("b\nc=d\\")), "a=b\\nc=d\\\\\n"),

@@ -47,13 +47,14 @@ pub(super) fn properties(text: &str, changes: &[Change], out: &mut Output) -> Re
     }
     let end = line_end(text);
     let mut edits = Edits::default();
-    for wanted in wanted.values().filter(|wanted| wanted.now != wanted.before) {
+    for (key, wanted) in wanted.iter().filter(|(_, wanted)| wanted.now != wanted.before) {
         if let (Some(setting), Some(now)) = (&wanted.setting, &wanted.now) {
             let value = escaped(now, false);
             if setting.has_sign {
                 edits.replace(setting.value.start, setting.value.end, value)?;
             } else {
-                edits.replace(setting.key.end, setting.value.end, format!("={value}"))?;
+                // The key, too: it may end with a backslash that would take the sign for its own.
+                edits.replace(setting.key.start, setting.value.end, format!("{}={value}", escaped(key, true)))?;
             }
         }
     }
