@@ -8,6 +8,7 @@ use uuid::Uuid;
 use wire::remote::{ConfigFile, ConfigParser, Replacement, Startup};
 
 use crate::model::{Config, Egg, Image, Install, Variable};
+use crate::rules::split;
 use crate::value::Value;
 
 /// Longest file.
@@ -268,7 +269,7 @@ impl Reader {
             Some(rules) => rules.scalar().into_iter().collect(),
             None => Vec::new(),
         };
-        let rules: Vec<String> = rules.iter().flat_map(|rules: &String| split_rules(rules)).collect();
+        let rules: Vec<String> = rules.iter().flat_map(|rules: &String| split(rules)).collect();
         Ok(Variable {
             name: if name.is_empty() { env_variable.clone() } else { name },
             description: text("description"),
@@ -393,57 +394,6 @@ fn plain(text: &str) -> String {
     })
 }
 
-/// One rule each. Only the last of them may have a `|` in it that separates nothing: a regular expression, up to its delimiter.
-pub(crate) fn split_rules(text: &str) -> Vec<String> {
-    let mut rules = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = match rest.strip_prefix("regex:").or_else(|| rest.strip_prefix("not_regex:")) {
-            Some(pattern) => rest.len() - pattern.len() + pattern_end(pattern),
-            None => rest.find('|').unwrap_or(rest.len()),
-        };
-        let (rule, behind) = rest.split_at(end);
-        if !rule.trim().is_empty() {
-            rules.push(rule.trim().to_owned());
-        }
-        rest = behind.strip_prefix('|').unwrap_or(behind);
-    }
-    rules
-}
-
-/// Where a regular expression in delimiters ends, flags included: at a `|` or at the text's end.
-fn pattern_end(pattern: &str) -> usize {
-    let mut chars = pattern.char_indices();
-    let Some((_, first)) = chars.next() else { return 0 };
-    let close = match first {
-        '(' => ')',
-        '{' => '}',
-        '[' => ']',
-        '<' => '>',
-        same => same,
-    };
-    let mut is_escaped = false;
-    let mut closed_at = None;
-    for (at, c) in chars {
-        match c {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
-            // The last one before a `|` or the end is the one that closes: others stand inside.
-            c if c == close => {
-                let behind = pattern.get(at + c.len_utf8()..).unwrap_or_default();
-                let flags = behind.len() - behind.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
-                let next = behind.get(flags..).unwrap_or_default();
-                if next.is_empty() || next.starts_with('|') {
-                    closed_at = Some(at + c.len_utf8() + flags);
-                    break;
-                }
-            }
-            _ => {}
-        }
-    }
-    closed_at.unwrap_or_else(|| pattern.find('|').unwrap_or(pattern.len()))
-}
-
 /// The beginning of a text from a file, for a sentence.
 fn shown(text: &str) -> String {
     const CHARS_MAX: usize = 60;
@@ -453,16 +403,6 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rules_are_split_outside_of_expressions() {
-        assert_eq!(split_rules("required|string|max:20"), ["required", "string", "max:20"]);
-        assert_eq!(split_rules("required|regex:/^(a|b)$/i|max:3"), ["required", "regex:/^(a|b)$/i", "max:3"]);
-        assert_eq!(split_rules(r"regex:#a\#|b#|nullable"), [r"regex:#a\#|b#", "nullable"]);
-        assert_eq!(split_rules("not_regex:/a|b"), ["not_regex:/a", "b"]);
-        assert_eq!(split_rules("|required||"), ["required"]);
-        assert_eq!(split_rules("regex:"), ["regex:"]);
-    }
 
     #[test]
     fn placeholders_are_pterodactyls() {

@@ -3,13 +3,12 @@
 //! Rules that are not known refuse nothing: an egg that runs elsewhere runs here. What they are is noted when an egg is read.
 
 mod check;
+mod split;
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
-use crate::read::split_rules;
-
-/// Bytes that a compiled expression may have: it comes from a stranger.
-const REGEX_BYTES_MAX: usize = 1 << 20;
+pub use split::split;
+use split::{expression, list};
 
 /// The rules of one variable.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +17,8 @@ pub struct Rules {
     /// Sizes are those of numbers, not of texts.
     is_number: bool,
     is_required: bool,
+    /// The first rule that is broken is enough.
+    is_first_only: bool,
 }
 
 /// A size that a rule names.
@@ -61,14 +62,18 @@ enum Kind {
     Upper,
     Lower,
     Colour,
+    Ascii,
+    Timezone,
 }
 
 impl Rules {
-    /// Reads rules; each text may hold several with `|` between them. Notes say what of them is not held to.
+    /// Reads rules; each text may hold several with `|` between them. Notes say, in sentences for people, what of them is not held to: rules
+    /// that are not known, and regular expressions with what this library leaves out (looking around, references back) or that take more
+    /// than a megabyte. Those refuse nothing.
     pub fn parse(rules: &[String]) -> (Self, Vec<String>) {
         let mut parsed = Self::default();
         let mut notes = Vec::new();
-        for text in rules.iter().flat_map(|rules| split_rules(rules)) {
+        for text in rules.iter().flat_map(|rules| split(rules)) {
             match parsed.add(&text) {
                 Ok(()) => {}
                 Err(why) => notes.push(format!("the rule `{text}` is not held to: {why}")),
@@ -79,8 +84,10 @@ impl Rules {
 
     fn add(&mut self, text: &str) -> Result<(), String> {
         let (name, value) = text.split_once(':').unwrap_or((text, ""));
-        let list = || value.split(',').map(|item| item.trim().trim_matches('"').to_owned()).collect::<Vec<_>>();
-        let number = |text: &str| text.trim().parse::<Size>().map_err(|_| "it names no number".to_owned());
+        // `nan` is a number to Rust, and nothing is more or less than it.
+        let number = |text: &str| {
+            text.trim().parse().ok().filter(|size: &Size| size.is_finite()).ok_or("it names no number".to_owned())
+        };
         let count = |text: &str| text.trim().parse::<usize>().map_err(|_| "it names no number".to_owned());
         let two = || value.split_once(',').ok_or("it names no two numbers".to_owned());
         let rule = match name.trim().to_ascii_lowercase().as_str() {
@@ -88,8 +95,12 @@ impl Rules {
                 self.is_required = true;
                 return Ok(());
             }
-            // All values are texts, all variables are there, and all rules are looked at.
-            "nullable" | "string" | "sometimes" | "present" | "bail" | "timezone" | "ascii" => return Ok(()),
+            "bail" => {
+                self.is_first_only = true;
+                return Ok(());
+            }
+            // All values are texts, and all variables are there.
+            "nullable" | "string" | "sometimes" | "present" => return Ok(()),
             "boolean" | "bool" => Rule::Boolean,
             "numeric" | "decimal" => {
                 self.is_number = true;
@@ -108,8 +119,8 @@ impl Rules {
                 let (least, most) = two()?;
                 Rule::Between(number(least)?, number(most)?)
             }
-            "in" => Rule::In(list()),
-            "not_in" => Rule::NotIn(list()),
+            "in" => Rule::In(list(value)),
+            "not_in" => Rule::NotIn(list(value)),
             "regex" => Rule::Matches(expression(value)?),
             "not_regex" => Rule::MatchesNot(expression(value)?),
             "digits" => Rule::Digits(count(value)?, count(value)?),
@@ -119,8 +130,8 @@ impl Rules {
             }
             "min_digits" => Rule::Digits(count(value)?, usize::MAX),
             "max_digits" => Rule::Digits(0, count(value)?),
-            "starts_with" => Rule::StartsWith(list()),
-            "ends_with" => Rule::EndsWith(list()),
+            "starts_with" => Rule::StartsWith(list(value)),
+            "ends_with" => Rule::EndsWith(list(value)),
             "alpha" => Rule::Is(Kind::Letters),
             "alpha_num" => Rule::Is(Kind::LettersAndDigits),
             "alpha_dash" => Rule::Is(Kind::Words),
@@ -134,6 +145,8 @@ impl Rules {
             "uppercase" => Rule::Is(Kind::Upper),
             "lowercase" => Rule::Is(Kind::Lower),
             "hex_color" => Rule::Is(Kind::Colour),
+            "ascii" => Rule::Is(Kind::Ascii),
+            "timezone" => Rule::Is(Kind::Timezone),
             _ => return Err("it is not known here".to_owned()),
         };
         self.list.push(rule);
@@ -144,38 +157,4 @@ impl Rules {
     pub fn may_be_empty(&self) -> bool {
         !self.is_required
     }
-}
-
-/// An expression in delimiters, with letters behind the last one, as PHP has it; or without any.
-fn expression(text: &str) -> Result<Regex, String> {
-    let first = text.chars().next().ok_or("it has no expression")?;
-    let close = match first {
-        '(' => ')',
-        '{' => '}',
-        '[' => ']',
-        '<' => '>',
-        same => same,
-    };
-    let is_delimited = !first.is_alphanumeric() && first != '\\' && first != '^';
-    let (pattern, flags) = match text.get(first.len_utf8()..).and_then(|rest| rest.rsplit_once(close)) {
-        Some((pattern, flags)) if is_delimited && flags.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
-            (pattern, flags)
-        }
-        _ => (text, ""),
-    };
-    let has = |flag: char| flags.contains(flag);
-    // What delimits is written with a backslash inside, which means nothing to this library.
-    let pattern = if is_delimited && first == '/' { pattern.replace("\\/", "/") } else { pattern.to_owned() };
-    RegexBuilder::new(&pattern)
-        .case_insensitive(has('i'))
-        .multi_line(has('m'))
-        .dot_matches_new_line(has('s'))
-        .ignore_whitespace(has('x'))
-        .size_limit(REGEX_BYTES_MAX)
-        .build()
-        .map_err(|error| {
-            let text = error.to_string();
-            let last = text.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
-            format!("its expression cannot be used here ({last})")
-        })
 }

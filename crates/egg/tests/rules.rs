@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use egg::Rules;
+use egg::rules::split;
 use proptest::prelude::*;
 
 fn rules(text: &str) -> Rules {
@@ -54,6 +55,25 @@ fn every_rule_keeps_out_what_it_should() {
         ("starts_with:a,b", &["ax", "bx"], &["cx"]),
         ("ends_with:.jar", &["x.jar"], &["x.zip"]),
         ("bail|sometimes|present|required", &["x"], &[""]),
+        ("int", &["5", "-5"], &["5.5", "x"]),
+        ("int|max:3", &["3"], &["4", "abc"]),
+        ("active_url", &["https://x.example"], &["x"]),
+        ("timezone", &["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+3"], &["a b", "/x", "+1"]),
+        ("ascii", &["a b!"], &["ä"]),
+        ("starts_with:\"a,b\",c", &["a,bx", "cx"], &["ax"]),
+        ("in:\"a, b\",\"say \"\"x\"\"\", c", &["a, b", "say \"x\"", "c"], &["a", "b"]),
+        ("regex:~^a$~|regex:@^a$@|regex:!^a$!|regex:%^a$%|regex:{^a$}|regex:(^a$)", &["a"], &["b"]),
+        ("regex:/^a.c$/s", &["abc", "a\nc"], &["ac"]),
+        ("regex:/^b$/m", &["a\nb"], &["ab"]),
+        ("regex:/^ a b $/x", &["ab"], &["a b"]),
+        ("regex:/a|b/A", &["ax", "bx"], &["xa"]),
+        ("regex:/^\\w+$/uD", &["é"], &["a b"]),
+        ("regex:/^\\w+$/", &["a_1"], &["é"]),
+        ("regex:/^[\\d.]+$/", &["1.2"], &["٣"]),
+        ("regex:/^[\\w-.[&&~]+$/", &["a-b.[&~"], &["a b"]),
+        ("regex:/^[]a]+$/", &["]a"], &["b"]),
+        ("regex:/^[[:digit:]x]+$/", &["1x"], &["a"]),
+        ("regex:[a-c]+", &["abc"], &["xyz"]),
     ] {
         let rules = rules(text);
         for value in good {
@@ -68,7 +88,18 @@ fn every_rule_keeps_out_what_it_should() {
 
 #[test]
 fn what_cannot_be_held_to_is_noted_and_refuses_nothing() {
-    for text in ["moonphase:full", "regex:/(?=x)y/", "regex:", "min:x", "between:1", r"regex:/(a)\1/"] {
+    for text in [
+        "moonphase:full",
+        "regex:/(?=x)y/",
+        "regex:",
+        "min:x",
+        "between:1",
+        "min:nan",
+        "max:inf",
+        "regex:/abc",
+        "regex:/a/q",
+        r"regex:/(a)\1/",
+    ] {
         let (rules, notes) = Rules::parse(&[text.to_owned()]);
         assert_eq!(notes.len(), 1, "{text}");
         assert!(notes[0].contains("is not held to"), "{notes:?}");
@@ -82,8 +113,38 @@ fn what_cannot_be_held_to_is_noted_and_refuses_nothing() {
 fn a_text_for_people_says_what_is_wanted() {
     let broken = rules("required|integer|between:1,99").check("Speed", "200").unwrap_err();
     assert_eq!(broken, ["The Speed must be from 1 to 99."]);
+    let broken = rules("required|integer|between:1,99").check("Speed", "fast").unwrap_err();
+    assert_eq!(broken, ["The Speed must be a whole number."], "what is no number has no size");
+    let broken = rules("bail|alpha|max:1").check("Name", "12").unwrap_err();
+    assert_eq!(broken, ["The Name must be letters only."], "the first is enough");
     let broken = rules("string|max:3").check("Name", "abcd").unwrap_err();
     assert_eq!(broken, ["The Name must be at most 3 characters."]);
+}
+
+#[test]
+fn only_what_is_outside_of_expressions_separates() {
+    for (text, expected) in [
+        ("required|string|max:20", &["required", "string", "max:20"][..]),
+        ("required | regex:/^(a|b)$/i|max:3", &["required", "regex:/^(a|b)$/i", "max:3"]),
+        (r"regex:#a\#|b#|nullable", &[r"regex:#a\#|b#", "nullable"]),
+        ("regex:(a|b)|max:1", &["regex:(a|b)", "max:1"]),
+        ("not_regex:/a|b", &["not_regex:/a", "b"]),
+        ("regex:^a|b", &["regex:^a", "b"]),
+        ("|required||", &["required"]),
+        ("regex:", &["regex:"]),
+        ("", &[]),
+    ] {
+        assert_eq!(split(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn long_texts_of_strangers_take_no_long_time() {
+    for text in [format!("regex:{}", "a".repeat(1 << 20)), "regex:(|".repeat(1 << 17), "regex:/x/|".repeat(1 << 17)] {
+        assert!(!split(&text).is_empty());
+        let (_, notes) = Rules::parse(&[format!("regex:/{}/", "a".repeat(1 << 20))]);
+        assert_eq!(notes.len(), 1);
+    }
 }
 
 proptest! {

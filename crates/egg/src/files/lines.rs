@@ -1,208 +1,193 @@
-//! Files that are read line by line: plain ones, Java's properties, INI. What is not set stays byte for byte.
+//! Files that are read line by line: plain ones, and INI. What is not set stays byte for byte.
 
-use std::fmt::Write;
+use std::collections::{BTreeMap, BTreeSet};
 
-use wire::remote::Replacement;
+use super::output::{Edits, Output, line_end, lines};
+use super::{ApplyError, Change};
 
-use super::{Applied, is_meant, text_of};
-
-/// A file's lines, each with what ends it.
-struct Lines {
-    list: Vec<(String, &'static str)>,
-    /// What ends lines that are new.
-    end: &'static str,
+/// Keys of lines, to be found by what begins with them in time that does not depend on how many there are of one length.
+struct Keys<'a> {
+    /// Which changes each has.
+    list: BTreeMap<&'a str, Vec<usize>>,
+    lengths: BTreeSet<usize>,
 }
 
-impl Lines {
-    fn of(text: &str) -> Self {
-        let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
-        let list = text
-            .split_inclusive('\n')
-            .map(|line| match (line.strip_suffix("\r\n"), line.strip_suffix('\n')) {
-                (Some(line), _) => (line.to_owned(), "\r\n"),
-                (None, Some(line)) => (line.to_owned(), "\n"),
-                (None, None) => (line.to_owned(), ""),
-            })
-            .collect();
-        Self { list, end }
-    }
-
-    /// Puts a line in front of another one, or at the end.
-    fn insert(&mut self, at: usize, line: String) {
-        let at = at.min(self.list.len());
-        if let Some(last) = at.checked_sub(1).and_then(|before| self.list.get_mut(before))
-            && last.1.is_empty()
-        {
-            last.1 = self.end;
+impl<'a> Keys<'a> {
+    fn of(changes: &'a [Change]) -> Self {
+        let mut list: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (n, change) in changes.iter().enumerate() {
+            list.entry(change.key.as_str()).or_default().push(n);
         }
-        self.list.insert(at, (line, self.end));
+        let lengths = list.keys().map(|key| key.len()).collect();
+        Self { list, lengths }
     }
 
-    fn applied(self) -> Applied {
-        let mut text = String::new();
-        for (line, end) in self.list {
-            text.push_str(&line);
-            text.push_str(end);
+    /// Those that a line begins with, the longest first.
+    fn of_line(&self, line: &str) -> impl Iterator<Item = (&'a str, &[usize])> {
+        let lengths = self.lengths.range(..=line.len()).rev();
+        lengths.filter_map(move |length| {
+            let (key, list) = self.list.get_key_value(line.get(..*length)?)?;
+            Some((*key, list.as_slice()))
+        })
+    }
+}
+
+/// Every line that begins with a key becomes its value; without one there is a new line.
+///
+/// A line that is one of the values is settled: no other key changes it, or doing all again would change more. Of several keys that a line
+/// begins with the longest is meant: `port` is not to replace what `port_query` is for.
+pub(super) fn file(text: &str, changes: &[Change], out: &mut Output) -> Result<(), ApplyError> {
+    let values: Vec<String> = changes.iter().map(Change::line).collect();
+    let settled: BTreeSet<&str> = values.iter().map(String::as_str).collect();
+    let keys = Keys::of(changes);
+    // Keys that lines begin with, and values that lines are.
+    let mut begun: BTreeSet<&str> = BTreeSet::new();
+    let mut present: BTreeSet<&str> = BTreeSet::new();
+    let end = line_end(text);
+    let mut is_line_open = false;
+    for (at, body) in lines(text) {
+        let mut meant = keys.of_line(body).flat_map(|(_, list)| list.iter().rev());
+        let meant = if settled.contains(body) { None } else { meant.find(|n| is_meant(changes, **n, body)) };
+        let new = meant.and_then(|n| values.get(*n)).map_or(body, String::as_str);
+        begun.extend(keys.of_line(new).map(|(key, _)| key));
+        present.extend(settled.get(new));
+        out.push(new)?;
+        // What ends the line; an empty one without an end would be none.
+        let rest = text.get(at + body.len()..).unwrap_or_default();
+        let ended = if rest.starts_with("\r\n") { "\r\n" } else { rest.get(..1).unwrap_or_default() };
+        let ended = if ended.is_empty() && new.is_empty() { end } else { ended };
+        is_line_open = ended.is_empty();
+        out.push(ended)?;
+    }
+    for (change, value) in changes.iter().zip(&values) {
+        if change.has_condition() || begun.contains(change.key.as_str()) || present.contains(value.as_str()) {
+            continue;
         }
-        Applied { text, notes: Vec::new() }
+        out.push(if is_line_open { end } else { "" })?;
+        out.push(value)?;
+        out.push(end)?;
+        is_line_open = false;
+        begun.extend(keys.of_line(value).map(|(key, _)| key));
+        present.insert(value);
     }
+    Ok(())
 }
 
-/// One value is one line: more would be read as settings of their own.
-fn single_line(value: &str) -> String {
-    value.replace(['\r', '\n'], " ")
+fn is_meant(changes: &[Change], n: usize, line: &str) -> bool {
+    changes.get(n).is_some_and(|change| change.is_meant(line))
 }
 
-/// Every line that begins with the key becomes the value; without one there is a new line.
-pub(super) fn file(text: &str, replacements: &[Replacement]) -> Applied {
-    let mut lines = Lines::of(text);
-    for replacement in replacements {
-        let value = single_line(&text_of(&replacement.replace_with));
-        let mut is_there = false;
-        for (line, _) in lines.list.iter_mut().filter(|(line, _)| line.starts_with(&replacement.key)) {
-            is_there = true;
-            if is_meant(replacement, Some(line)) {
-                line.clone_from(&value);
+/// Where a setting of an INI file belongs: its section, empty above the first one, and its key.
+type Place<'a> = (&'a str, &'a str);
+
+/// `section.key`, `[section.with.dots].key`, or a key above the first section.
+pub(super) fn ini(text: &str, changes: &[Change], out: &mut Output, notes: &mut Vec<String>) -> Result<(), ApplyError> {
+    let mut wanted: BTreeMap<Place<'_>, Vec<&Change>> = BTreeMap::new();
+    // In the order in which they are asked for.
+    let mut places = Vec::new();
+    for change in changes {
+        match place(&change.key) {
+            Some(place) => {
+                wanted.entry(place).or_default().push(change);
+                places.push(place);
             }
-        }
-        // What the value itself begins with may be found next time, or not: a line that is the value is enough.
-        let has_value = || lines.list.iter().any(|(line, _)| *line == value);
-        if !is_there && replacement.if_value.is_none() && !has_value() {
-            lines.insert(usize::MAX, value);
+            None => notes.push(format!("`{}` cannot stand in such a file; it was not set", change.key)),
         }
     }
-    lines.applied()
-}
-
-/// `key=value`, also with a colon or spaces; other characters than ASCII as `\uXXXX`, as Java wants them.
-pub(super) fn properties(text: &str, replacements: &[Replacement]) -> Applied {
-    let mut lines = Lines::of(text);
-    for replacement in replacements {
-        let key = escaped(&single_line(&replacement.key), true);
-        let value = escaped(&single_line(&text_of(&replacement.replace_with)), false);
-        // Of several with one key Java takes the last.
-        let found = lines.list.iter().rposition(|(line, _)| property(line).is_some_and(|(name, _)| name == key));
-        match found.and_then(|at| lines.list.get_mut(at)) {
-            Some((line, _)) => {
-                let now = property(line).map(|(_, value)| value.to_owned());
-                if is_meant(replacement, now.as_deref()) && now.as_deref() != Some(&value) {
-                    *line = format!("{key}={value}");
-                }
-            }
-            None if replacement.if_value.is_none() => lines.insert(usize::MAX, format!("{key}={value}")),
-            None => {}
-        }
-    }
-    lines.applied()
-}
-
-/// Key and value of a line; none for comments and empty ones.
-fn property(line: &str) -> Option<(&str, &str)> {
-    let line = line.trim_start();
-    if line.is_empty() || line.starts_with(['#', '!']) {
-        return None;
-    }
-    let mut is_escaped = false;
-    let end = line.find(|c: char| {
-        let separates = !is_escaped && (c == '=' || c == ':' || c.is_whitespace());
-        is_escaped = c == '\\' && !is_escaped;
-        separates
-    });
-    let (key, rest) = line.split_at(end.unwrap_or(line.len()));
-    let rest = rest.trim_start();
-    let value = rest.strip_prefix(['=', ':']).map_or(rest, str::trim_start);
-    Some((key, value))
-}
-
-fn escaped(text: &str, is_key: bool) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for (at, c) in text.char_indices() {
-        match c {
-            '\\' => escaped.push_str("\\\\"),
-            '=' | ':' | ' ' if is_key => {
-                escaped.push('\\');
-                escaped.push(c);
-            }
-            '#' | '!' if is_key && at == 0 => {
-                escaped.push('\\');
-                escaped.push(c);
-            }
-            ' ' if at == 0 => escaped.push_str("\\ "),
-            '\t' => escaped.push_str("\\t"),
-            ' '..='~' => escaped.push(c),
-            other => {
-                for unit in other.encode_utf16(&mut [0; 2]) {
-                    // Writing to a string does not fail.
-                    let _ = write!(escaped, "\\u{unit:04x}");
-                }
+    let mut edits = Edits::default();
+    let mut found: BTreeSet<Place<'_>> = BTreeSet::new();
+    // Behind the last setting of each section.
+    let mut ends: BTreeMap<&str, usize> = BTreeMap::from([("", 0)]);
+    let mut section = "";
+    for (begin, body) in lines(text) {
+        let behind = begin + body.len();
+        if let Some(name) = header(body) {
+            section = name;
+            ends.insert(section, behind);
+        } else if let Some((key, value)) = setting(body) {
+            ends.insert(section, behind);
+            let Some((place, changes)) = wanted.get_key_value(&(section, key)) else { continue };
+            found.insert(*place);
+            let now = changed(Some(value.to_owned()), changes).unwrap_or_default();
+            if now != value {
+                let end = begin + body.trim_end().len();
+                edits.replace(end - value.len(), end, now)?;
             }
         }
     }
-    escaped
+    places.retain(|place| !found.contains(place));
+    append(text, &places, &wanted, &ends, &mut edits)?;
+    edits.write(text, out)
 }
 
-/// `section.key`, `[section.with.dots].key`, or a key before the first section.
-pub(super) fn ini(text: &str, replacements: &[Replacement]) -> Applied {
-    let mut lines = Lines::of(text);
-    for replacement in replacements {
-        let (section, key) = ini_path(&replacement.key);
-        let value = single_line(&text_of(&replacement.replace_with));
-        let (begin, end) = match bounds(&lines, section) {
-            Some(bounds) => bounds,
-            None if replacement.if_value.is_some() => continue,
+/// Puts settings that are not there where they belong, and sections behind all.
+fn append(
+    text: &str,
+    places: &[Place<'_>],
+    wanted: &BTreeMap<Place<'_>, Vec<&Change>>,
+    ends: &BTreeMap<&str, usize>,
+    edits: &mut Edits,
+) -> Result<(), ApplyError> {
+    let end = line_end(text);
+    let mut seen = BTreeSet::new();
+    let mut new_sections: Vec<(&str, String)> = Vec::new();
+    for place @ (section, key) in places.iter().filter(|place| seen.insert(**place)) {
+        let Some(value) = wanted.get(place).and_then(|changes| changed(None, changes)) else { continue };
+        match ends.get(section) {
+            Some(0) => edits.replace(0, 0, format!("{key}={value}{end}"))?,
+            // In front of what ends the line, which then ends the new one.
+            Some(at) => edits.replace(*at, *at, format!("{end}{key}={value}"))?,
             None => {
-                lines.insert(usize::MAX, format!("[{section}]"));
-                (lines.list.len(), lines.list.len())
-            }
-        };
-        let found = (begin..end)
-            .find(|at| lines.list.get(*at).and_then(|(line, _)| ini_key(line)).is_some_and(|(name, _)| name == key));
-        match found.and_then(|at| lines.list.get_mut(at)) {
-            Some((line, _)) => {
-                let now = ini_key(line).map(|(_, value)| value.to_owned()).unwrap_or_default();
-                if is_meant(replacement, Some(&now)) && now != value {
-                    // As it is written there: with spaces around the sign, or without.
-                    let spaced = line.split_once('=').is_some_and(|(before, _)| before.ends_with(' '));
-                    let indent = line.get(..line.len() - line.trim_start().len()).unwrap_or_default();
-                    *line = if spaced { format!("{indent}{key} = {value}") } else { format!("{indent}{key}={value}") };
+                let lines = format!("{key}={value}{end}");
+                match new_sections.iter_mut().find(|(name, _)| name == section) {
+                    Some((_, all)) => all.push_str(&lines),
+                    None => new_sections.push((section, format!("[{section}]{end}{lines}"))),
                 }
             }
-            None if replacement.if_value.is_none() => {
-                // Behind the last line of the section that says something.
-                let last =
-                    (begin..end).rev().find(|at| lines.list.get(*at).is_some_and(|(line, _)| !line.trim().is_empty()));
-                lines.insert(last.map_or(begin, |at| at + 1), format!("{key}={value}"));
-            }
-            None => {}
         }
     }
-    lines.applied()
-}
-
-fn ini_path(path: &str) -> (&str, &str) {
-    if let Some((section, key)) = path.strip_prefix('[').and_then(|rest| rest.split_once("].")) {
-        return (section, key);
+    let mut is_line_open = !text.is_empty() && !text.ends_with('\n');
+    for (_, lines) in new_sections {
+        let before = if is_line_open { end } else { "" };
+        is_line_open = false;
+        edits.replace(text.len(), text.len(), format!("{before}{lines}"))?;
     }
-    path.split_once('.').unwrap_or(("", path))
+    Ok(())
 }
 
-/// The lines of a section, its own excluded; of the nameless one those before the first section.
-fn bounds(lines: &Lines, section: &str) -> Option<(usize, usize)> {
-    let header = |line: &str| line.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).map(str::to_owned);
-    let begin = if section.is_empty() {
-        0
-    } else {
-        lines.list.iter().position(|(line, _)| header(line).is_some_and(|name| name == section))? + 1
-    };
-    let length = lines.list.iter().skip(begin).position(|(line, _)| header(line).is_some());
-    Some((begin, length.map_or(lines.list.len(), |length| begin + length)))
+/// What a value is after some changes, one after the other; none if there is none.
+fn changed(mut now: Option<String>, changes: &[&Change]) -> Option<String> {
+    for change in changes {
+        let is_meant = now.as_deref().map_or(!change.has_condition(), |now| change.is_meant(now));
+        if is_meant {
+            now = Some(change.line().trim().to_owned());
+        }
+    }
+    now
 }
 
-fn ini_key(line: &str) -> Option<(&str, &str)> {
+/// None for what could not be found again where it was put.
+fn place(path: &str) -> Option<Place<'_>> {
+    let bracketed = path.strip_prefix('[').and_then(|rest| rest.split_once("]."));
+    let (section, key) = bracketed.or_else(|| path.split_once('.')).unwrap_or(("", path));
+    let (section, key) = (section.trim(), key.trim());
+    let is_key = !key.is_empty() && !key.contains(['=', ':', '\r', '\n']) && !key.starts_with([';', '#', '[']);
+    (is_key && !section.contains(['[', ']', '\r', '\n'])).then_some((section, key))
+}
+
+/// The name of the section that a line begins.
+fn header(line: &str) -> Option<&str> {
+    let (name, behind) = line.trim().strip_prefix('[')?.split_once(']')?;
+    let behind = behind.trim_start();
+    (behind.is_empty() || behind.starts_with([';', '#'])).then_some(name.trim())
+}
+
+/// Key and value of a line: what separates them is the first `=` or `:`.
+fn setting(line: &str) -> Option<(&str, &str)> {
     let line = line.trim();
     if line.starts_with([';', '#', '[']) {
         return None;
     }
-    let (key, value) = line.split_once('=')?;
+    let (key, value) = line.split_once(['=', ':'])?;
     Some((key.trim(), value.trim()))
 }

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Kind, Rule, Rules, Size};
 
 impl Rules {
-    /// Whether a value is as it has to be; `name` is what people call it.
+    /// Whether a value is as it has to be; `name` is what people call it. An empty value, or one of spaces, is as it has to be unless it is
+    /// required.
     ///
     /// # Errors
     /// A sentence for each rule that it breaks.
@@ -18,6 +19,7 @@ impl Rules {
             .iter()
             .filter_map(|rule| self.breaks(rule, value))
             .map(|what| format!("The {name} {what}."))
+            .take(if self.is_first_only { 1 } else { usize::MAX })
             .collect();
         if broken.is_empty() { Ok(()) } else { Err(broken) }
     }
@@ -26,25 +28,32 @@ impl Rules {
     fn breaks(&self, rule: &Rule, value: &str) -> Option<String> {
         let wrong = |is_right: bool, what: String| (!is_right).then_some(what);
         let unit = if self.is_number { "" } else { " characters" };
-        let size = || self.size(value);
+        // What is no number has no size: that it is none is said once, by the rule that wants one.
+        let Some(size) = self.size(value) else {
+            return match rule {
+                Rule::Number => Some("must be a number".to_owned()),
+                Rule::Integer => Some("must be a whole number".to_owned()),
+                _ => None,
+            };
+        };
         match rule {
             Rule::Is(kind) => wrong(kind.holds(value), format!("must be {}", kind.title())),
             Rule::Boolean => {
                 let is_flag = matches!(value.to_ascii_lowercase().as_str(), "true" | "false" | "1" | "0");
                 wrong(is_flag, "must be true or false".to_owned())
             }
-            Rule::Number => wrong(is_number(value), "must be a number".to_owned()),
+            Rule::Number => None,
             Rule::Integer => wrong(value.trim().parse::<i64>().is_ok(), "must be a whole number".to_owned()),
-            Rule::Min(least) => wrong(size() >= *least, format!("must be at least {least}{unit}")),
-            Rule::Max(most) => wrong(size() <= *most, format!("must be at most {most}{unit}")),
-            Rule::Above(least) => wrong(size() > *least, format!("must be more than {least}{unit}")),
-            Rule::Below(most) => wrong(size() < *most, format!("must be less than {most}{unit}")),
+            Rule::Min(least) => wrong(size >= *least, format!("must be at least {least}{unit}")),
+            Rule::Max(most) => wrong(size <= *most, format!("must be at most {most}{unit}")),
+            Rule::Above(least) => wrong(size > *least, format!("must be more than {least}{unit}")),
+            Rule::Below(most) => wrong(size < *most, format!("must be less than {most}{unit}")),
             Rule::Between(least, most) => {
-                let is_between = size() >= *least && size() <= *most;
+                let is_between = size >= *least && size <= *most;
                 wrong(is_between, format!("must be from {least} to {most}{unit}"))
             }
             // Sizes that people write are small and whole, or they mean exactly this number.
-            Rule::Size(exact) => wrong((size() - exact).abs() < f64::EPSILON, format!("must be {exact}{unit}")),
+            Rule::Size(exact) => wrong((size - exact).abs() < f64::EPSILON, format!("must be {exact}{unit}")),
             Rule::In(list) => {
                 wrong(list.iter().any(|item| item == value), format!("must be one of {}", list.join(", ")))
             }
@@ -63,15 +72,14 @@ impl Rules {
         }
     }
 
-    /// Of a number itself, of a text how many characters it has.
+    /// Of a number itself, of a text how many characters it has; none where a number is wanted and there is none.
     #[allow(clippy::cast_precision_loss)] // no text is that long
-    fn size(&self, value: &str) -> Size {
-        if self.is_number { value.trim().parse().unwrap_or(Size::NAN) } else { value.chars().count() as Size }
+    fn size(&self, value: &str) -> Option<Size> {
+        if self.is_number {
+            return value.trim().parse().ok().filter(|size: &Size| size.is_finite());
+        }
+        Some(value.chars().count() as Size)
     }
-}
-
-fn is_number(value: &str) -> bool {
-    value.trim().parse::<Size>().is_ok_and(Size::is_finite)
 }
 
 fn digits(value: &str, least: usize, most: usize) -> Option<String> {
@@ -101,6 +109,8 @@ impl Kind {
             Self::Upper => "in capitals",
             Self::Lower => "in small letters",
             Self::Colour => "a colour such as #a0b1c2",
+            Self::Ascii => "of plain letters, digits and signs",
+            Self::Timezone => "a time zone such as Europe/Berlin",
         }
     }
 
@@ -116,10 +126,20 @@ impl Kind {
             Self::Email => value.rsplit_once('@').is_some_and(|(name, host)| {
                 !name.is_empty() && !host.is_empty() && !value.contains(char::is_whitespace)
             }),
-            Self::Uuid => value.parse::<uuid::Uuid>().is_ok(),
+            // With dashes: there are other ways to write one, which games do not know.
+            Self::Uuid => value.len() == 36 && value.parse::<uuid::Uuid>().is_ok(),
             Self::Json => serde_json::from_str::<serde::de::IgnoredAny>(value).is_ok(),
             Self::Upper => value.to_uppercase() == value,
             Self::Lower => value.to_lowercase() == value,
+            Self::Ascii => value.is_ascii(),
+            // By its looks: which there are depends on the machine and the year.
+            Self::Timezone => {
+                let is_part = |part: &str| {
+                    part.starts_with(|c: char| c.is_ascii_alphabetic())
+                        && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+'))
+                };
+                value.split('/').count() <= 3 && value.split('/').all(is_part)
+            }
             Self::Colour => value.strip_prefix('#').is_some_and(|digits| {
                 matches!(digits.len(), 3 | 4 | 6 | 8) && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
             }),
