@@ -229,14 +229,23 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// A port of this machine that nobody has at the moment.
+/// Ports of tests: below those that connections to somewhere get from the kernel, and below those of nodes.
+const PORTS: std::ops::Range<u16> = 10_000..20_000;
+
+/// A port of this machine that nobody has at the moment, on any address. Which one is left to chance: tests run side by side.
 ///
 /// # Panics
 /// When there is none.
 #[allow(clippy::expect_used)]
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
+    use std::hash::{BuildHasher, RandomState};
+    use std::net::{TcpListener, UdpSocket};
+    let count = u64::from(PORTS.end - PORTS.start);
+    let chance = || u16::try_from(RandomState::new().hash_one(std::process::id()) % count).unwrap_or_default();
+    let is_free =
+        |port: &u16| TcpListener::bind(("0.0.0.0", *port)).is_ok() && UdpSocket::bind(("0.0.0.0", *port)).is_ok();
+    let mut ports = std::iter::repeat_with(|| PORTS.start + chance()).take(1000);
+    ports.find(is_free).expect("a free port")
 }
 
 fn client(socket: &Path) -> Command {

@@ -68,10 +68,19 @@ impl Node {
 
     /// Asks on behalf of a user for what goes on.
     pub(crate) async fn follow(&self, path: &str, user: &str) -> reqwest::Response {
+        self.follow_checked(path, user, jiff::Timestamp::now().as_second()).await
+    }
+
+    /// The same, with rights that were looked at then, in Unix seconds.
+    pub(crate) async fn follow_checked(&self, path: &str, user: &str, checked_s: i64) -> reqwest::Response {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = client.get(format!("{}{path}", self.base)).bearer_auth(SECRET);
-        let now = jiff::Timestamp::now().as_second().to_string();
-        request.header("X-Quarterdeck-User", user).header("X-Quarterdeck-Checked", now).send().await.unwrap()
+        request
+            .header("X-Quarterdeck-User", user)
+            .header("X-Quarterdeck-Checked", checked_s.to_string())
+            .send()
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, Value) {

@@ -292,6 +292,7 @@ async fn lines_can_be_followed_over_http_until_that_is_taken_away() {
         heard.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap()).collect();
     assert_eq!(seqs.len(), 2, "each line once: {heard}");
     assert_eq!(followed(&mut text, "got two\n").await, "two\ngot two\n");
+    let before = jiff::Timestamp::now().as_second();
     // Somebody else's rights end: it goes on. Theirs end, and it ends.
     for (user, goes_on) in [(SERVER, true), (USER, false)] {
         let body = json!({ "user": user, "servers": [] });
@@ -305,7 +306,7 @@ async fn lines_can_be_followed_over_http_until_that_is_taken_away() {
     let ended = async { while documents.chunk().await.unwrap().is_some() {} };
     assert!(tokio::time::timeout(crate::node::DEADLINE, ended).await.is_ok(), "it goes on");
     // What was checked before the rights were taken away is worth nothing; what is asked for nobody neither.
-    assert_eq!(node.follow(&path, USER).await.status(), 403);
+    assert_eq!(node.follow_checked(&path, USER, before).await.status(), 403);
     assert_eq!(node.ask("GET", &path, None).await.0, 422);
     for query in ["&before=5", "&run=x", "&format=json"] {
         assert_eq!(node.ask("GET", &format!("{}{query}", path.replace("&after=0", "")), None).await.0, 422, "{query}");
